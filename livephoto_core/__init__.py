@@ -1,0 +1,1 @@
+"""The LivePhoto method and what it takes to run, train and measure it inside ComfyUI."""

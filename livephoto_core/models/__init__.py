@@ -1,0 +1,1 @@
+"""The method as plain torch modules; nothing here imports ComfyUI."""
