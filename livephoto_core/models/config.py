@@ -1,8 +1,8 @@
 """What a LivePhoto checkpoint carries, as plain data.
 
-Every part is optional: a part that is `None` is not built and not hooked in. The same description is
-stored in a native file's metadata, recovered from the shapes of a public AnimateDiff or PIA file, and
-handed to `livephoto_core.models.livephoto.LivePhoto` to build the modules.
+Every part is optional: a part that is `None` is not built and not hooked in. The same description
+is stored in a native file's metadata, recovered from the shapes of a public AnimateDiff or PIA
+file, and handed to `livephoto_core.models.livephoto.LivePhoto` to build the modules.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 NoiseSchedule = Literal["scaled_linear", "linear"]
-"""Beta schedules by their diffusers names: `scaled_linear` is Stable Diffusion's (ComfyUI and ldm call
-it "linear"), `linear` is AnimateDiff's (ComfyUI and ldm call it "sqrt_linear")."""
+"""Beta schedules by their diffusers names: `scaled_linear` is Stable Diffusion's (ComfyUI and ldm
+call it "linear"), `linear` is AnimateDiff's (ComfyUI and ldm call it "sqrt_linear")."""
 
 MotionKind = Literal[
     "LivePhoto", "AnimateDiff v1", "AnimateDiff v2", "AnimateDiff v3", "AnimateLCM", "PIA"
@@ -56,7 +56,8 @@ class MotionConfig:
     Args:
         kind: Where the layout comes from; shown to the user.
         position_length: Rows of the positional encoding: the most frames one pass can hold. `None`
-            where the file stores none (AnimateLCM): then `DEFAULT_POSITION_LENGTH` sinusoids are made.
+            where the file stores none (AnimateLCM): then `DEFAULT_POSITION_LENGTH` sinusoids are
+            made.
         has_middle: Whether the middle block has a motion module (v2, AnimateLCM, LivePhoto).
         num_heads: Heads of the temporal attention.
     """

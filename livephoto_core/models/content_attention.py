@@ -1,9 +1,9 @@
 """Content tokens of the reference image, injected by added cross-attention.
 
-LivePhoto, section 3.3: patch tokens of a frozen DINOv2, a learnable linear layer, new cross-attention
-layers. Our choice where the paper is silent: one at every transformer block of the UNet, next to its
-text cross-attention and fed by the same normalised hidden states, with query, key, value and output
-projections of its own, the last starting at zero.
+LivePhoto, section 3.3: patch tokens of a frozen DINOv2, a learnable linear layer, new
+cross-attention layers. Our choice where the paper is silent: one at every transformer block of the
+UNet, next to its text cross-attention and fed by the same normalised hidden states, with query,
+key, value and output projections of its own, the last starting at zero.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Channels concatenated to the noise latent: reference latent, motion intensity, frame number.
 
 A convolution over the concatenation [noise; added] is the sum of a convolution over each part. So
-the base checkpoint's `conv_in` stays as it is, with its own weights and LoRAs, and the result of the
-convolution in this file is added to its output (LivePhoto, section 3.2 and figure 2; PIA uses the
-same input with its affinity in place of intensity and frame).
+the base checkpoint's `conv_in` stays as it is, with its own weights and LoRAs, and the result of
+the convolution in this file is added to its output (LivePhoto, section 3.2 and figure 2; PIA uses
+the same input with its affinity in place of intensity and frame).
 """
 
 from __future__ import annotations

@@ -38,7 +38,10 @@ class LivePhoto(nn.Module):
         )
 
     def initialise_weights(self) -> None:
-        """Weights to start training from; the base model's output is unchanged at first, but for
-        text re-weighting, whose weights start near one."""
+        """Weights to start training from.
+
+        The base model's output is unchanged at first, but for text re-weighting, whose weights
+        start near one.
+        """
         for part in self.children():
             part.initialise_weights()

@@ -211,7 +211,11 @@ def average_over_words(weights: Tensor, word_ids: Sequence[int]) -> Tensor:
 
 
 def override_words(
-    weights: Tensor, word_ids: Sequence[int], *, words: Sequence[str], overrides: Mapping[str, float]
+    weights: Tensor,
+    word_ids: Sequence[int],
+    *,
+    words: Sequence[str],
+    overrides: Mapping[str, float],
 ) -> Tensor:
     """Weights with those of chosen words replaced, in all frames and wherever the word occurs.
 

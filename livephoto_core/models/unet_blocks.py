@@ -9,8 +9,10 @@ BlockLocation = tuple[str, int]
 
 
 def down_location(layout: UNetLayout, level: int, layer: int) -> BlockLocation:
-    """Input block of `down_blocks.{level}`'s layer. Block 0 is `conv_in`; each level ends in a
-    downsampler that takes an index of its own."""
+    """Input block of `down_blocks.{level}`'s layer.
+
+    Block 0 is `conv_in`; each level ends in a downsampler that takes an index of its own.
+    """
     return ("input", 1 + level * (layout.layers_per_block + 1) + layer)
 
 

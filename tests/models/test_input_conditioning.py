@@ -28,9 +28,7 @@ def test_sum_of_two_convolutions_equals_one_over_all_channels(config, added):
     whole.weight.copy_(torch.cat([base.weight, part.conv.weight], dim=1))
     whole.bias.copy_(base.bias)
     noise = torch.randn(3, 4, 8, 8)
-    channels = assemble_channels(
-        config, reference=torch.randn(1, 4, 8, 8), level=7, num_frames=3
-    )
+    channels = assemble_channels(config, reference=torch.randn(1, 4, 8, 8), level=7, num_frames=3)
     together = whole(torch.cat([noise, channels], dim=1))
     torch.testing.assert_close(base(noise) + part(channels), together, rtol=1e-5, atol=1e-5)
 

@@ -1,0 +1,15 @@
+"""ComfyUI's entry point: see README.md. Everything is imported when ComfyUI asks for the nodes."""
+
+import logging
+
+
+async def comfy_entrypoint():
+    """The pack's extension object."""
+    try:
+        from .nodes import LivePhotoExtension
+
+        return LivePhotoExtension()
+    except Exception:
+        # ComfyUI reduces an error in here to one line; the traceback is what helps to report it.
+        logging.getLogger(__name__).exception("LivePhoto could not be loaded.")
+        raise

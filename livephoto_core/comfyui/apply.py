@@ -1,0 +1,221 @@
+"""Hooking a checkpoint's parts into a MODEL, on a clone and through ComfyUI's own mechanisms.
+
+| part | mechanism |
+|---|---|
+| motion modules, cross-frame GroupNorm | twins of layers (`unet_twins`), as object patches |
+| input channels | `model_conds` of every conditioning; added after input block 0 |
+| content tokens | the query side in `attn2_patch`, the sum in `attn2_output_patch` |
+| weights in VRAM | the checkpoint's own ModelPatcher, in `set_additional_models` |
+| noise schedule | `model_sampling` as an object patch |
+
+As `model_conds` the input channels are cropped for regional conditionings, sliced for context
+windows and stacked for guidance by ComfyUI itself.
+
+Sampling opens a `Run`, every call of the UNet a `Call` (`run`); hooks do nothing outside of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import comfy.conds
+import torch
+from comfy.patcher_extension import CallbacksMP, WrappersMP
+from torch import Tensor
+
+from ..models.input_conditioning import assemble_channels, check_intensity
+from .compatibility import (
+    ATTACHMENT,
+    check_frame_count,
+    check_latent_size,
+    check_model,
+    check_not_compiled,
+    check_reference,
+    check_text_frames,
+)
+from .noise_schedule import set_noise_schedule
+from .run import Run
+from .unet_twins import (
+    WithCrossFrameNorm,
+    WithMotion,
+    cross_frame_norm_paths,
+    current_call,
+    motion_layer_paths,
+    twin,
+)
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+
+    from .livephoto_model import LivePhotoModel
+    from .reference import LivePhotoReference
+
+CHANNELS = "livephoto_channels"
+RUN = "livephoto_run"
+HIDDEN = "livephoto_hidden"
+
+
+def apply_livephoto(
+    model: ModelPatcher,
+    livephoto: LivePhotoModel,
+    reference: LivePhotoReference,
+    motion_intensity: float,
+) -> ModelPatcher:
+    """A clone of `model` that makes videos of the reference; `model` itself is left as it is.
+
+    Args:
+        model: SD-1.5 MODEL, with any LoRAs and other patches.
+        livephoto: The checkpoint.
+        reference: The photo, encoded by `encode_reference` for the same checkpoint.
+        motion_intensity: 1 (still) to 10 (wild).
+    Raises:
+        ValueError: If model, reference or intensity do not fit the checkpoint.
+    """
+    config = livephoto.config
+    check_model(model, config)
+    check_reference(reference, livephoto)
+    check_intensity(motion_intensity)
+    patched = model.clone()
+    patched.set_attachments(ATTACHMENT, livephoto)
+    patched.set_additional_models(ATTACHMENT, [livephoto.patcher])
+    set_noise_schedule(patched, config.noise_schedule)
+    _add_twins(patched, livephoto)
+    patched.add_callback_with_key(CallbacksMP.ON_CLONE, ATTACHMENT, _renew_twins)
+    if config.input_conditioning is not None:
+        patched.set_model_input_block_patch(_add_input_channels)
+    if config.content is not None:
+        patched.set_model_attn2_patch(_keep_hidden)
+        patched.set_model_attn2_output_patch(_add_content)
+    patched.add_wrapper_with_key(
+        WrappersMP.OUTER_SAMPLE, ATTACHMENT, _run_opener(livephoto, reference, motion_intensity)
+    )
+    patched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, ATTACHMENT, _call_unet)
+    return patched
+
+
+def empty_latent(reference: LivePhotoReference, num_frames: int) -> dict[str, Tensor]:
+    """LATENT of an empty video as large as the reference, (f c h w)."""
+    _, channels, height, width = reference.latent.shape
+    return {"samples": torch.zeros(num_frames, channels, height, width)}
+
+
+def _add_twins(model: ModelPatcher, livephoto: LivePhotoModel) -> None:
+    layout = livephoto.config.layout
+    if livephoto.parts.motion is not None:
+        locations = list(livephoto.parts.motion.by_location())
+        for location, path in motion_layer_paths(layout, locations).items():
+            _add_twin(model, WithMotion, path, livephoto_location=location)
+    if livephoto.config.cross_frame_group_norm:
+        for path in cross_frame_norm_paths(layout):
+            _add_twin(model, WithCrossFrameNorm, path)
+
+
+def _add_twin(model: ModelPatcher, behaviour: type, path: str, **attributes: Any) -> None:
+    path = f"diffusion_model.{path}"
+    model.add_object_patch(path, twin(behaviour, model.get_model_object(path), **attributes))
+
+
+def _renew_twins(model: ModelPatcher, clone: ModelPatcher) -> None:
+    """Makes the twins again for a clone onto other weights.
+
+    ComfyUI does that for LoRA hooks under dynamic VRAM and for several GPUs; twins share the
+    parameters of the layers they were made from.
+    """
+    if clone.model is model.model:
+        return
+    livephoto = clone.attachments[ATTACHMENT]
+    for path in [path for path in clone.object_patches if path.startswith("diffusion_model.")]:
+        if isinstance(clone.object_patches[path], WithMotion | WithCrossFrameNorm):
+            del clone.object_patches[path]
+    _add_twins(clone, livephoto)
+
+
+def _run_opener(
+    livephoto: LivePhotoModel, reference: LivePhotoReference, motion_intensity: float
+) -> Callable[..., Tensor]:
+    """An OUTER_SAMPLE wrapper: checks the whole job, then opens a run for it."""
+    config = livephoto.config
+
+    def open_run(executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        guider = executor.class_obj
+        model, num_frames = guider.model_patcher, noise.shape[0]
+        check_not_compiled(model, guider.model_options)
+        windows = guider.model_options.get("context_handler") is not None
+        if not windows or num_frames < 2:
+            check_frame_count(config, num_frames, in_window=False)
+        check_latent_size(tuple(noise.shape), reference, config)
+        check_text_frames(guider.conds, num_frames)
+        if config.input_conditioning is not None:
+            channels = assemble_channels(
+                config.input_conditioning,
+                reference=model.model.process_latent_in(reference.latent),
+                level=motion_intensity,
+                num_frames=num_frames,
+            )
+            guider.conds = _with_channels(guider.conds, channels.to(model.load_device))
+        run = Run(parts=livephoto.parts, patch_tokens=reference.patch_tokens)
+        guider.model_options["transformer_options"][RUN] = run
+        return executor(noise, *args, **kwargs)
+
+    return open_run
+
+
+def _with_channels(
+    conds: dict[str, list[dict[str, Any]]], channels: Tensor
+) -> dict[str, list[dict[str, Any]]]:
+    cond = comfy.conds.CONDNoiseShape(channels)
+    return {
+        name: [
+            {**entry, "model_conds": {**entry.get("model_conds", {}), CHANNELS: cond}}
+            for entry in entries
+        ]
+        for name, entries in conds.items()
+    }
+
+
+def _call_unet(
+    executor: Any,
+    x: Tensor,
+    timesteps: Tensor,
+    context: Tensor,
+    y: Tensor | None,
+    control: Any,
+    transformer_options: dict[str, Any],
+    **kwargs: Any,
+) -> Tensor:
+    """A DIFFUSION_MODEL wrapper: opens a call, in which the hooks do their work."""
+    run: Run = transformer_options[RUN]
+    call = run.begin_call(
+        batch_size=x.shape[0],
+        num_chunks=len(transformer_options["cond_or_uncond"]),
+        channels=kwargs.pop(CHANNELS, None),
+    )
+    token = current_call.set(call)
+    try:
+        out = executor(x, timesteps, context, y, control, transformer_options, **kwargs)
+    finally:
+        current_call.reset(token)
+    run.check_hooks(call)
+    return out
+
+
+def _add_input_channels(x: Tensor, transformer_options: dict[str, Any]) -> Tensor:
+    call = current_call.get()
+    if call is None or transformer_options["block"] != ("input", 0):
+        return x
+    return call.add_input_channels(x)
+
+
+def _keep_hidden(
+    hidden: Tensor, context: Tensor, value: Tensor, extra_options: dict[str, Any]
+) -> tuple[Tensor, Tensor, Tensor]:
+    extra_options[HIDDEN] = hidden
+    return hidden, context, value
+
+
+def _add_content(x: Tensor, extra_options: dict[str, Any]) -> Tensor:
+    call = current_call.get()
+    if call is None:
+        return x
+    return call.add_content(extra_options["block"], extra_options[HIDDEN], x)

@@ -1,0 +1,85 @@
+"""DINOv2 under ComfyUI's memory management."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.utils
+import torch
+from torch import Tensor
+
+from ..models.content_encoder import build_dinov2, encode_patch_tokens
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+
+
+@dataclass(frozen=True, eq=False)
+class ContentEncoder:
+    """A frozen DINOv2.
+
+    Args:
+        name: Such as "dinov2-large".
+        dim: Width of its patch tokens.
+        patcher: ComfyUI's handle on transformers' Dinov2Model.
+    """
+
+    name: str
+    dim: int
+    patcher: ModelPatcher
+
+    @torch.inference_mode()
+    def encode(self, images: Tensor) -> Tensor:
+        """Patch tokens of whole pictures at 224×224 pixels.
+
+        Args:
+            images: (b h w 3) in 0…1.
+        Returns:
+            (b 256 d).
+        """
+        comfy.model_management.load_model_gpu(self.patcher)
+        return encode_patch_tokens(self.patcher.model, images.to(self.patcher.load_device))
+
+
+def load_content_encoder(path: str | Path) -> ContentEncoder:
+    """Reads a DINOv2 (small, base, large or giant) from one local file.
+
+    Raises:
+        ValueError: If the file holds another kind of model.
+    """
+    return _content_encoder(comfy.utils.load_torch_file(str(path), safe_load=True))
+
+
+_from_core: WeakKeyDictionary[Any, ContentEncoder] = WeakKeyDictionary()
+
+
+def as_content_encoder(clip_vision: Any) -> ContentEncoder:
+    """A content encoder from this pack's loader as it is, or from ComfyUI's CLIPVisionLoader.
+
+    Core runs DINOv2 at 518 px, LivePhoto wants 224 px: its weights are put into our module.
+
+    Raises:
+        ValueError: If it is no DINOv2 but, say, CLIP or SigLIP.
+    """
+    if isinstance(clip_vision, ContentEncoder):
+        return clip_vision
+    if clip_vision not in _from_core:
+        _from_core[clip_vision] = _content_encoder(clip_vision.get_sd())
+    return _from_core[clip_vision]
+
+
+def _content_encoder(state_dict: dict[str, Tensor]) -> ContentEncoder:
+    model, name = build_dinov2(state_dict)
+    # Plain fp32 layers: the encoder runs once per photo, and is small beside the UNet.
+    model = model.float().requires_grad_(False).eval()
+    patcher = comfy.model_patcher.ModelPatcher(
+        model,
+        load_device=comfy.model_management.text_encoder_device(),
+        offload_device=comfy.model_management.text_encoder_offload_device(),
+    )
+    return ContentEncoder(name=name, dim=model.config.hidden_size, patcher=patcher)

@@ -1,0 +1,153 @@
+"""DDIM inversion of the reference with the base UNet, as starting noise for any sampler."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import comfy.model_management
+import comfy.sample
+import comfy.samplers
+import comfy.utils
+import torch
+from torch import Tensor
+
+from ..diffusion.inversion import ddim_inversion
+from ..diffusion.prior import mix_prior
+from .compatibility import ATTACHMENT
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+
+    from .reference import LivePhotoReference
+
+
+class InversionSampler(comfy.samplers.Sampler):
+    """Runs DDIM backwards, from the clean latent to noise, inside ComfyUI's sampling."""
+
+    def __init__(self, num_steps: int) -> None:
+        self.num_steps = num_steps
+
+    def sample(
+        self,
+        model_wrap: Any,
+        _sigmas: Tensor,
+        extra_args: dict[str, Any],
+        _callback: Any,
+        _noise: Tensor,
+        latent_image: Tensor,
+        *_: Any,
+    ) -> Tensor:
+        """Inverts `latent_image` (1 c h w); called by ComfyUI with its samplers' arguments."""
+        model_sampling = model_wrap.inner_model.model_sampling
+        progress = comfy.utils.ProgressBar(self.num_steps)
+
+        def predict_noise(latents: Tensor, timestep: int) -> Tensor:
+            # ComfyUI's models take x = z·√(σ²+1) and return z₀; this undoes both.
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            sigma = model_sampling.sigmas[timestep].to(latents)
+            scaled = latents * (sigma**2 + 1) ** 0.5
+            denoised = model_wrap(scaled, sigma.expand(latents.shape[0]), **extra_args)
+            progress.update(1)
+            return (scaled - denoised) / sigma
+
+        return ddim_inversion(
+            predict_noise,
+            latent_image.float(),
+            alphas_cumprod=1 / (model_sampling.sigmas.float() ** 2 + 1),
+            num_steps=self.num_steps,
+        )
+
+
+def invert_reference(
+    model: ModelPatcher,
+    reference: LivePhotoReference,
+    *,
+    num_steps: int,
+    conditioning: list[Any] | None = None,
+) -> Tensor:
+    """Inv(r₀) of LivePhoto's eq. 3, remembered on the reference until the model changes.
+
+    Args:
+        model: The base MODEL, before ApplyLivePhoto.
+        reference: The encoded photo.
+        num_steps: Steps of the inversion.
+        conditioning: The empty prompt, encoded. Without it the text tokens are zero, which
+            SD-1.5 takes as no text too, though it was not trained so.
+    Returns:
+        Unit-variance noise, (1 c h w), fp32, on the CPU.
+    Raises:
+        ValueError: If LivePhoto is already applied to `model`.
+    """
+    if ATTACHMENT in model.attachments:
+        raise ValueError(
+            "model: PriorInversion inverts with the base model alone. Connect the model before "
+            "ApplyLivePhoto."
+        )
+    done = reference.inversions.setdefault(model, {})
+    key = (num_steps, _content_key(conditioning))
+    if key not in done:
+        done[key] = _invert(model, reference.latent, num_steps, conditioning)
+    return done[key]
+
+
+def _content_key(conditioning: list[Any] | None) -> Any:
+    return None if conditioning is None else tuple(float(c[0].double().sum()) for c in conditioning)
+
+
+def _invert(
+    model: ModelPatcher, latent: Tensor, num_steps: int, conditioning: list[Any] | None
+) -> Tensor:
+    if conditioning is None:
+        context_dim = model.model.model_config.unet_config["context_dim"]
+        conditioning = [[torch.zeros(1, 77, context_dim), {}]]
+    guider = comfy.samplers.CFGGuider(model)
+    guider.inner_set_conds({"positive": conditioning})
+    sigmas = model.get_model_object("model_sampling").sigmas
+    inverted = guider.sample(
+        torch.zeros_like(latent),
+        latent,
+        InversionSampler(num_steps),
+        sigmas[[0, -1]].clone(),
+        disable_pbar=True,
+    )
+    # The guider has turned the result into a VAE latent; unit variance is what it was before.
+    return model.model.process_latent_in(inverted.float().cpu())
+
+
+class PriorNoise:
+    """NOISE for SamplerCustomAdvanced and LivePhotoSampler: Gaussian noise with a prior mixed in.
+
+    Args:
+        inverted: Inv(r₀), (1 c h w).
+        alpha_first, alpha_last: Share of the inversion in the first and the last frame.
+        seed: Of the Gaussian noise.
+    """
+
+    def __init__(
+        self, inverted: Tensor, *, alpha_first: float, alpha_last: float, seed: int
+    ) -> None:
+        self.inverted = inverted
+        self.alpha_first = alpha_first
+        self.alpha_last = alpha_last
+        self.seed = seed
+
+    def generate_noise(self, input_latent: dict[str, Any]) -> Tensor:
+        """Noise for a LATENT, (f c h w).
+
+        Raises:
+            ValueError: If the latent is not as large as the inverted photo.
+        """
+        samples = input_latent["samples"]
+        if samples.shape[1:] != self.inverted.shape[1:]:
+            raise ValueError(
+                f"noise: the photo was inverted at {_size(self.inverted)} pixels, the video is "
+                f"{_size(samples)}. Use the size of ReferenceEncode for both."
+            )
+        noise = comfy.sample.prepare_noise(samples, self.seed, input_latent.get("batch_index"))
+        return mix_prior(
+            self.inverted, noise, alpha_first=self.alpha_first, alpha_last=self.alpha_last
+        )
+
+
+def _size(latent: Tensor) -> str:
+    return f"{latent.shape[-1] * 8}×{latent.shape[-2] * 8}"

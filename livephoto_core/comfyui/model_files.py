@@ -1,0 +1,95 @@
+"""Where weight files lie, as ComfyUI's folder lists know them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import folder_paths
+
+_CHECKPOINTS = ("livephoto", "animatediff_models")
+_MOTION_LORAS = "animatediff_motion_lora"
+_CONTENT_ENCODERS = "clip_vision"
+
+
+def register_folders() -> None:
+    """Makes ComfyUI look into models/livephoto and AnimateDiff's usual folders.
+
+    Folders that extra_model_paths.yaml or another pack already registered are kept.
+    """
+    for name in (*_CHECKPOINTS, _MOTION_LORAS):
+        folder_paths.add_model_folder_path(name, str(Path(folder_paths.models_dir) / name))
+        paths, extensions = folder_paths.folder_names_and_paths[name]
+        # A name that is new to ComfyUI has no extensions, and would list every file.
+        extensions = set(extensions) | folder_paths.supported_pt_extensions
+        folder_paths.folder_names_and_paths[name] = (paths, extensions)
+
+
+def checkpoint_names() -> list[str]:
+    """Motion checkpoints of all folders; a name that occurs twice carries its folder."""
+    seen: set[str] = set()
+    names = []
+    for folder in _CHECKPOINTS:
+        for name in folder_paths.get_filename_list(folder):
+            names.append(f"{folder}/{name}" if name in seen else name)
+            seen.add(name)
+    return names
+
+
+def checkpoint_path(name: str) -> Path:
+    """Path of a name from `checkpoint_names`.
+
+    Raises:
+        ValueError: If the file is gone.
+    """
+    for folder in _CHECKPOINTS:
+        path = folder_paths.get_full_path(folder, name)
+        if path is None and name.startswith(f"{folder}/"):
+            path = folder_paths.get_full_path(folder, name.removeprefix(f"{folder}/"))
+        if path is not None:
+            return Path(path)
+    raise ValueError(_missing(name, "models/livephoto or models/animatediff_models"))
+
+
+def motion_lora_names() -> list[str]:
+    """AnimateDiff motion LoRAs."""
+    return folder_paths.get_filename_list(_MOTION_LORAS)
+
+
+def motion_lora_path(name: str) -> Path:
+    """Path of a motion LoRA.
+
+    Raises:
+        ValueError: If the file is gone.
+    """
+    return _path(_MOTION_LORAS, name)
+
+
+def content_encoder_names() -> list[str]:
+    """Image encoders, of all kinds: which one is a DINOv2 is known when it is read."""
+    return folder_paths.get_filename_list(_CONTENT_ENCODERS)
+
+
+def content_encoder_path(name: str) -> Path:
+    """Path of an image encoder.
+
+    Raises:
+        ValueError: If the file is gone.
+    """
+    return _path(_CONTENT_ENCODERS, name)
+
+
+def fingerprint(path: Path) -> tuple[str, int, int]:
+    """Changes when the file does."""
+    stat = path.stat()
+    return str(path), stat.st_mtime_ns, stat.st_size
+
+
+def _path(folder: str, name: str) -> Path:
+    path = folder_paths.get_full_path(folder, name)
+    if path is None:
+        raise ValueError(_missing(name, f"models/{folder}"))
+    return Path(path)
+
+
+def _missing(name: str, folder: str) -> str:
+    return f"file: {name} is not in {folder} any more. Put it back, or press R to refresh the list."

@@ -1,0 +1,88 @@
+"""Which tokens of a conditioning belong to which word of the sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import comfy.sd1_clip
+import folder_paths
+from torch import Tensor
+
+_START, _END = 49406, 49407
+
+
+@dataclass(frozen=True)
+class PromptWords:
+    """A sentence as CLIP's tokenizer cuts it.
+
+    Args:
+        words: In the order of the sentence, lower case, punctuation marks as words of their own.
+        token_words: For every token of the conditioning the index of its word, −1 for start, end
+            and padding, (n).
+    """
+
+    words: list[str]
+    token_words: list[int]
+
+
+def prompt_words(text: str) -> PromptWords:
+    """Words of a prompt, with ComfyUI's syntax for weights and embeddings taken into account."""
+    tokenizer = _tokenizer(tuple(folder_paths.get_folder_paths("embeddings"))).clip_l
+    words: list[str] = []
+    token_words: list[int] = []
+    for chunk in tokenizer.tokenize_with_weights(text):
+        pending: list[int] = []
+        for token, *_ in chunk:
+            if isinstance(token, Tensor) or token not in (_START, _END):
+                token_words.append(len(words))
+            else:
+                token_words.append(-1)
+            if isinstance(token, Tensor):
+                words.append("embedding")
+            elif token not in (_START, _END):
+                pending.append(token)
+                # Byte-pair tokens that end a word carry this mark in CLIP's vocabulary.
+                if tokenizer.inv_vocab[token].endswith("</w>"):
+                    words.append(tokenizer.decode(pending).strip())
+                    pending = []
+    return PromptWords(words=words, token_words=token_words)
+
+
+@cache
+def _tokenizer(embedding_folders: tuple[str, ...]) -> comfy.sd1_clip.SD1Tokenizer:
+    return comfy.sd1_clip.SD1Tokenizer(embedding_directory=list(embedding_folders))
+
+
+def traced_text(prompt: dict[str, Any] | None, node_id: str | None, input_name: str) -> str | None:
+    """The sentence that was encoded into a conditioning input, as far as the graph shows it.
+
+    Args:
+        prompt: ComfyUI's API prompt: node id → {"class_type", "inputs"}.
+        node_id: The node whose input is asked for.
+        input_name: The conditioning input.
+    Returns:
+        The text of the CLIPTextEncode (or a node like it) that feeds the input, `None` if another
+        kind of node does.
+    """
+    if prompt is None or node_id is None:
+        return None
+    encoder = _linked_node(prompt, prompt.get(str(node_id)), input_name)
+    if encoder is None:
+        return None
+    text = encoder["inputs"].get("text")
+    if isinstance(text, str):
+        return text
+    source = _linked_node(prompt, encoder, "text")
+    if source is None:
+        return None
+    strings = [value for value in source["inputs"].values() if isinstance(value, str)]
+    return strings[0] if len(strings) == 1 else None
+
+
+def _linked_node(
+    prompt: dict[str, Any], node: dict[str, Any] | None, input_name: str
+) -> dict[str, Any] | None:
+    link = (node or {}).get("inputs", {}).get(input_name)
+    return prompt.get(str(link[0])) if isinstance(link, list) and len(link) == 2 else None

@@ -1,0 +1,128 @@
+"""State of one sampling run and of one call of the UNet within it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from einops import rearrange
+from torch import Tensor, nn
+
+from ..models.config import LivePhotoConfig
+from ..models.unet_blocks import BlockLocation, attention_locations
+from .compatibility import check_frame_count
+
+if TYPE_CHECKING:
+    from ..models.content_attention import KeysValues
+    from ..models.livephoto import LivePhoto
+
+
+@dataclass
+class Run:
+    """One sampling run: made when sampling starts, dropped when it ends.
+
+    Args:
+        parts: The checkpoint's modules.
+        patch_tokens: Content tokens of the reference, (1 n d), or `None`.
+    """
+
+    parts: LivePhoto
+    patch_tokens: Tensor | None
+    hooks_seen: bool = False
+    _keys_values: KeysValues | None = None
+
+    def keys_values(self, like: Tensor) -> KeysValues:
+        """Keys and values of the content tokens, computed at the first use in a run."""
+        if self._keys_values is None:
+            self._keys_values = self.parts.content.keys_values(self.patch_tokens.to(like))
+        return self._keys_values
+
+    def begin_call(self, *, batch_size: int, num_chunks: int, channels: Tensor | None) -> Call:
+        """Checks the frame count of a UNet call and opens its state.
+
+        Args:
+            batch_size: Frames in the UNet's batch, over all chunks.
+            num_chunks: Conditionings stacked in it.
+            channels: Added input channels (b n h w), or `None` where the checkpoint has none.
+        Raises:
+            ValueError: For one frame, or more frames than the motion modules can place.
+        """
+        num_frames = batch_size // num_chunks
+        check_frame_count(self.parts.config, num_frames, in_window=True)
+        return Call(run=self, num_frames=num_frames, channels=channels)
+
+    def check_hooks(self, call: Call) -> None:
+        """After the first call: every hook must have run as often as the parts say.
+
+        Raises:
+            RuntimeError: Naming the hooks that did not run. A silent miss would look like a bad
+                checkpoint.
+        """
+        if self.hooks_seen:
+            return
+        expected = expected_hooks(self.parts.config, has_tokens=self.patch_tokens is not None)
+        missed = {
+            name: (call.hooks[name], count)
+            for name, count in expected.items()
+            if call.hooks[name] != count
+        }
+        if missed:
+            counts = "; ".join(f"{name} {ran} of {due}" for name, (ran, due) in missed.items())
+            raise RuntimeError(
+                f"LivePhoto's parts did not all run ({counts}): another node replaces the same "
+                "layers of the UNet. Remove the nodes that patch the model (samplers' wrappers, "
+                "attention or block replacements, other motion packs) one by one."
+            )
+        self.hooks_seen = True
+
+
+@dataclass
+class Call:
+    """One call of the UNet: how many frames a chunk has, and what the parts add."""
+
+    run: Run
+    num_frames: int
+    channels: Tensor | None
+    hooks: Counter[str] = field(default_factory=Counter)
+
+    def add_motion(self, location: BlockLocation, x: Tensor) -> Tensor:
+        """The motion module of one block, (b·f c h w) → (b·f c h w)."""
+        self.hooks["motion modules"] += 1
+        return self.run.parts.motion.module_at(location)(x, self.num_frames)
+
+    def add_input_channels(self, x: Tensor) -> Tensor:
+        """Adds the convolution over the added channels to the output of `conv_in`."""
+        self.hooks["input channels"] += 1
+        return x + self.run.parts.input_conditioning(self.channels.to(x))
+
+    def add_content(self, location: BlockLocation, hidden: Tensor, x: Tensor) -> Tensor:
+        """Adds content cross-attention, queried by `hidden`, to the text cross-attention `x`."""
+        self.hooks["content attention"] += 1
+        return x + self.run.parts.content(location, hidden, self.run.keys_values(hidden))
+
+    def normalise_across_frames(self, norm: nn.Module, x: Tensor) -> Tensor:
+        """A GroupNorm with its statistics over all frames of each clip, (b·f c h w)."""
+        self.hooks["cross-frame GroupNorm"] += 1
+        height = x.shape[2]
+        clip = rearrange(x, "(b f) c h w -> b c (f h) w", f=self.num_frames)
+        return rearrange(norm(clip), "b c (f h) w -> (b f) c h w", h=height)
+
+
+def expected_hooks(config: LivePhotoConfig, *, has_tokens: bool) -> dict[str, int]:
+    """How often each kind of hook runs in one call of the UNet."""
+    layout = config.layout
+    num_blocks = len(layout.block_channels)
+    depth = layout.layers_per_block
+    num_modules = num_blocks * (2 * depth + 1)
+    num_resblocks = num_modules + 2
+    counts: dict[str, int] = {}
+    if config.motion is not None:
+        counts["motion modules"] = num_modules + config.motion.has_middle
+    if config.input_conditioning is not None:
+        counts["input channels"] = 1
+    if config.content is not None and has_tokens:
+        counts["content attention"] = len(attention_locations(layout))
+    if config.cross_frame_group_norm:
+        counts["cross-frame GroupNorm"] = 2 * num_resblocks + 1
+    return counts

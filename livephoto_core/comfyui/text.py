@@ -1,0 +1,112 @@
+"""Re-weighting CONDITIONING: by the checkpoint, and by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.model_management
+import torch
+from torch import Tensor
+
+from ..models.text_reweighting import (
+    apply_weights,
+    average_over_words,
+    override_words,
+    scale_weights,
+)
+from .livephoto_model import LivePhotoModel
+from .prompt_words import PromptWords, prompt_words
+
+WordWeights = tuple[list[str], list[float]]
+"""The words of a sentence and the weight of each, mean over its tokens and all frames."""
+
+
+def reweight_conditioning(
+    livephoto: LivePhotoModel,
+    conditioning: list[Any],
+    *,
+    num_frames: int,
+    strength: float = 1.0,
+    overrides: str = "",
+    text: str | None = None,
+) -> tuple[list[Any], WordWeights | None]:
+    """Text tokens multiplied by a weight for every token and frame.
+
+    Args:
+        livephoto: Its text re-weighting, if the checkpoint has one.
+        conditioning: CONDITIONING with tokens (1 n d).
+        num_frames: Frames of the video.
+        strength: How far the checkpoint's weights are followed.
+        overrides: "waving:1.5, dinosaur:0.2".
+        text: The sentence, to know which tokens make which word.
+    Returns:
+        CONDITIONING with tokens (f n d), or (1 n d) where all frames have the same weights, and the
+        words with their weights where the sentence is known.
+    Raises:
+        ValueError: If the overrides cannot be read or matched, or the tokens are not one sentence.
+    """
+    word_weights = parse_overrides(overrides)
+    words = _matching_words(text, conditioning) if text is not None else None
+    if word_weights and words is None:
+        raise ValueError(
+            "overrides: which tokens make a word is not known here. Write the sentence into text "
+            "exactly as it was encoded (and connect a single conditioning)."
+        )
+    weighted, weights = [], None
+    for tokens, options in conditioning:
+        weights = _token_weights(livephoto, tokens, num_frames, strength)
+        if word_weights and words is not None:
+            weights = override_words(
+                weights, words.token_words, words=words.words, overrides=word_weights
+            )
+        weighted.append([apply_weights(tokens, weights)[0], {**options}])
+    if words is None or weights is None:
+        return weighted, None
+    shown = average_over_words(weights.mean(dim=(0, 1)), words.token_words)
+    return weighted, (words.words, shown.tolist())
+
+
+def parse_overrides(overrides: str) -> dict[str, float]:
+    """Overrides as a mapping, {"waving": 1.5} for "waving:1.5".
+
+    Raises:
+        ValueError: Naming the entry that is not a word, a colon and a number.
+    """
+    parsed: dict[str, float] = {}
+    for entry in filter(None, (part.strip() for part in overrides.replace("\n", ",").split(","))):
+        word, colon, weight = entry.rpartition(":")
+        try:
+            value = float(weight)
+        except ValueError:
+            value = None
+        if not colon or not word.strip() or value is None:
+            raise ValueError(
+                f"overrides: {entry!r} is not a word with a weight. Write word:weight, separated "
+                "by commas, such as waving:1.5, dinosaur:0.2."
+            )
+        parsed[word.strip()] = value
+    return parsed
+
+
+def _matching_words(text: str, conditioning: list[Any]) -> PromptWords | None:
+    words = prompt_words(text)
+    fits = len(conditioning) == 1 and conditioning[0][0].shape[1] == len(words.token_words)
+    return words if fits else None
+
+
+def _token_weights(
+    livephoto: LivePhotoModel, tokens: Tensor, num_frames: int, strength: float
+) -> Tensor:
+    """Weights (1 f n) of the checkpoint, or ones (1 1 n) where it has no re-weighting."""
+    if tokens.shape[0] != 1:
+        raise ValueError(
+            f"positive: its tokens already differ from frame to frame ({tokens.shape[0]} of them). "
+            "Put TextReweight directly after the text encoder."
+        )
+    module = livephoto.parts.text_reweighting
+    if module is None or strength == 0:
+        return torch.ones(1, 1, tokens.shape[1])
+    comfy.model_management.load_model_gpu(livephoto.patcher)
+    with torch.inference_mode():
+        weights = module(tokens.to(livephoto.patcher.load_device, torch.float32), num_frames)
+    return scale_weights(weights.cpu(), strength)

@@ -1,0 +1,68 @@
+"""The photo that is animated."""
+
+from comfy_api.latest import io
+
+from ..livephoto_core.comfyui.reference import FITS, encode_reference, fit_image
+from .types import CATEGORY, ContentEncoder, LivePhoto, LivePhotoReference
+
+
+class ReferenceEncode(io.ComfyNode):
+    """Fits and encodes the photo."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Inputs and outputs."""
+        return io.Schema(
+            node_id="ReferenceEncode",
+            display_name="Encode Reference (LivePhoto)",
+            category=CATEGORY,
+            description="Brings a photo to the size of the video and encodes it in the ways the "
+            "motion checkpoint asks for.",
+            search_aliases=["image to video", "start image", "init image", "animate photo"],
+            inputs=[
+                LivePhoto.Input("livephoto", tooltip="From Load LivePhoto."),
+                io.Vae.Input("vae", tooltip="VAE of the SD-1.5 checkpoint."),
+                io.Image.Input("image", tooltip="One photo: the first frame of the video."),
+                io.Int.Input(
+                    "width",
+                    default=512,
+                    min=64,
+                    max=4096,
+                    step=8,
+                    tooltip="Width of the video in pixels. Motion checkpoints were trained at 256 "
+                    "to 512.",
+                ),
+                io.Int.Input(
+                    "height",
+                    default=512,
+                    min=64,
+                    max=4096,
+                    step=8,
+                    tooltip="Height of the video in pixels.",
+                ),
+                io.Combo.Input(
+                    "fit",
+                    options=list(FITS),
+                    default="crop",
+                    tooltip="crop: keep the middle. pad: keep the whole photo, continue its edges. "
+                    "stretch: ignore the aspect ratio.",
+                ),
+                io.MultiType.Input(
+                    "clip_vision",
+                    types=[io.ClipVision, ContentEncoder],
+                    optional=True,
+                    tooltip="DINOv2, from Load DINOv2 (LivePhoto) or Load CLIP Vision. Only for "
+                    "checkpoints with content tokens.",
+                ),
+            ],
+            outputs=[
+                LivePhotoReference.Output(display_name="reference", tooltip="The encoded photo."),
+                io.Image.Output(display_name="image", tooltip="The photo as fitted."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, livephoto, vae, image, width, height, fit, clip_vision=None) -> io.NodeOutput:
+        """Fits, then encodes."""
+        fitted = fit_image(image, width=width, height=height, fit=fit)
+        return io.NodeOutput(encode_reference(livephoto, vae, fitted, clip_vision), fitted)

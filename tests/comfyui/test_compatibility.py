@@ -1,0 +1,186 @@
+"""Refusals: one clear sentence before anything runs, and nothing changed by it."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import SimpleNamespace
+
+import comfy.model_base
+import comfy.supported_models
+import pytest
+import torch
+from comfy.model_base import ModelType
+from comfy.model_patcher import ModelPatcher
+from comfy_extras.nodes_torch_compile import TorchCompileModel
+
+from livephoto_core.comfyui import compatibility
+from livephoto_core.comfyui.apply import apply_livephoto
+from livephoto_core.models.config import UNetLayout
+
+from .sampling import sample
+from .tiny_models import (
+    ANIMATEDIFF_V1,
+    FULL,
+    LAYOUT,
+    random_reference,
+    random_text,
+    tiny_livephoto,
+    tiny_sd15,
+    unet_config,
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_sd15()
+
+
+@pytest.fixture(scope="module")
+def livephoto():
+    return tiny_livephoto(FULL)
+
+
+def apply(model, livephoto, level=5.0):
+    return apply_livephoto(model, livephoto, random_reference(livephoto.config), level)
+
+
+def patcher_of(config):
+    base = comfy.model_base.BaseModel(config, model_type=ModelType.EPS, device="meta")
+    cpu = torch.device("cpu")
+    return ModelPatcher(base, load_device=cpu, offload_device=cpu)
+
+
+def test_sdxl_is_refused_by_name(livephoto):
+    options = {**unet_config(), "adm_in_channels": 2816, "num_classes": "sequential"}
+    sdxl = patcher_of(comfy.supported_models.SDXL({**options, "context_dim": 2048}))
+    with pytest.raises(ValueError, match=r"model: .* this is SDXL\. Load an SD-1\.5 checkpoint"):
+        apply(sdxl, livephoto)
+
+
+def test_sd2_is_refused_by_name(livephoto):
+    sd2 = patcher_of(comfy.supported_models.SD20({**unet_config(), "context_dim": 1024}))
+    with pytest.raises(ValueError, match="this is Stable Diffusion 2"):
+        apply(sd2, livephoto)
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [(comfy.supported_models.SD3, "SD3"), (comfy.supported_models.Flux, "Flux")],
+)
+def test_models_without_a_unet_are_refused_by_name(livephoto, config, name):
+    """Their transformers are not built: a module of another class behind the real config."""
+    base = torch.nn.Module()
+    base.model_config = config({"image_model": name.lower()})
+    base.diffusion_model = torch.nn.Identity()
+    with pytest.raises(ValueError, match=f"this is {name}"):
+        apply(SimpleNamespace(model=base, attachments={}), livephoto)
+
+
+def test_inpainting_model_is_refused(livephoto):
+    with pytest.raises(ValueError, match="an inpainting model with 9 input channels"):
+        apply(tiny_sd15(in_channels=9), livephoto)
+
+
+def test_v_prediction_is_refused(livephoto):
+    with pytest.raises(ValueError, match="predicts V_PREDICTION"):
+        apply(tiny_sd15(model_type=ModelType.V_PREDICTION), livephoto)
+
+
+def test_other_widths_are_refused(livephoto):
+    wider = tiny_sd15(UNetLayout(block_channels=(64, 64, 64, 64), context_dim=LAYOUT.context_dim))
+    with pytest.raises(ValueError, match=r"\(64, 64, 64, 64\) wide"):
+        apply(wider, livephoto)
+
+
+def test_second_application_is_refused(model, livephoto):
+    with pytest.raises(ValueError, match=r"already carries tiny\.safetensors"):
+        apply(apply(model, livephoto), livephoto)
+
+
+def test_reference_without_content_tokens_is_refused(model, livephoto):
+    reference = dataclasses.replace(random_reference(FULL), patch_tokens=None)
+    with pytest.raises(
+        ValueError, match="reference: tiny.safetensors needs content tokens of tiny"
+    ):
+        apply_livephoto(model, livephoto, reference, 5)
+
+
+def test_vae_of_another_model_is_refused(livephoto):
+    with pytest.raises(ValueError, match="vae: it makes latents of 16 channels"):
+        compatibility.check_vae(SimpleNamespace(latent_channels=16), livephoto)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "message"),
+    [
+        (None, "clip_vision: tiny.safetensors was trained with content tokens of tiny"),
+        (SimpleNamespace(name="dinov2-base", dim=768), "this is dinov2-base"),
+    ],
+)
+def test_missing_or_wrong_image_encoder_is_refused(livephoto, encoder, message):
+    with pytest.raises(ValueError, match=message):
+        compatibility.check_content_encoder(encoder, livephoto)
+
+
+@pytest.mark.parametrize("level", [0.5, 11])
+def test_intensity_out_of_range_is_refused(model, livephoto, level):
+    with pytest.raises(ValueError, match="motion_intensity goes from 1"):
+        apply(model, livephoto, level)
+
+
+def test_one_frame_is_refused(model, livephoto):
+    with pytest.raises(ValueError, match="frames: a video has at least 2 frames"):
+        sample(apply(model, livephoto), frames=1)
+
+
+def test_more_frames_than_positions_name_the_node_to_add(model):
+    applied = apply(model, tiny_livephoto(ANIMATEDIFF_V1))
+    with pytest.raises(ValueError, match=r"25 is more than the 24 .* Context Windows \(Manual\)"):
+        sample(applied, frames=25)
+
+
+def test_latent_of_another_size_is_refused(model, livephoto):
+    with pytest.raises(ValueError, match="latent: it is 128×128 pixels, the reference 64×64"):
+        sample(apply(model, livephoto), size=16)
+
+
+def test_text_for_another_number_of_frames_is_refused(model, livephoto):
+    with pytest.raises(ValueError, match="positive: the text is weighted for 3 frames"):
+        sample(apply(model, livephoto), frames=4, positive=random_text(frames=3))
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_torch_compile_is_refused_in_either_order(model, livephoto, order):
+    before = sample(model)
+    if order == "before":
+        applied = apply(TorchCompileModel.execute(model, "eager")[0], livephoto)
+    else:
+        applied = TorchCompileModel.execute(apply(model, livephoto), "eager")[0]
+    with pytest.raises(ValueError, match="Remove that node"):
+        sample(applied)
+    assert torch.equal(sample(model), before)
+
+
+def test_compiled_part_is_refused(model, livephoto):
+    applied = apply(model, livephoto)
+    block = "diffusion_model.middle_block"
+    applied.add_object_patch(block, torch.compile(applied.get_model_object(block)))
+    with pytest.raises(ValueError, match="TorchCompileModel"):
+        sample(applied)
+
+
+def test_another_pack_that_replaces_a_layer_stops_the_first_step(model, livephoto):
+    before = sample(model)
+    applied = apply(model, livephoto)
+    path = "diffusion_model.output_blocks.5.1"
+    applied.add_object_patch(path, model.get_model_object(path))
+    with pytest.raises(RuntimeError, match="motion modules 20 of 21"):
+        sample(applied)
+    assert torch.equal(sample(model), before)
+
+
+def test_another_pack_that_replaces_input_blocks_stops_the_first_step(model, livephoto):
+    applied = apply(model, livephoto)
+    applied.model_options["transformer_options"]["patches"]["input_block_patch"] = []
+    with pytest.raises(RuntimeError, match="input channels 0 of 1"):
+        sample(applied)

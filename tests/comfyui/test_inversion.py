@@ -1,0 +1,134 @@
+"""Prior inversion through ComfyUI's sampling."""
+
+from __future__ import annotations
+
+import comfy.model_management
+import comfy.sample
+import pytest
+import torch
+from comfy.samplers import KSampler, sampler_object
+from comfy_extras.nodes_custom_sampler import BasicGuider, SamplerCustomAdvanced
+from diffusers import DDIMInverseScheduler
+
+from livephoto_core.comfyui.apply import apply_livephoto, empty_latent
+from livephoto_core.comfyui.inversion import PriorNoise, invert_reference
+from livephoto_core.diffusion.prior import prior_coefficients
+
+from .tiny_models import FULL, random_reference, random_text, tiny_livephoto, tiny_sd15
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_sd15()
+
+
+@pytest.fixture
+def reference():
+    return random_reference(FULL)
+
+
+def count_calls(model):
+    counted, calls = model.clone(), []
+
+    def count(executor, *args, **kwargs):
+        calls.append(1)
+        return executor(*args, **kwargs)
+
+    counted.add_wrapper_with_key("diffusion_model", "test", count)
+    return counted, calls
+
+
+def test_inversion_agrees_with_diffusers_on_the_same_unet(model, reference):
+    """diffusers' scheduler drives the bare UNet; ours goes through ComfyUI's sampling."""
+    text = random_text()
+    scheduler = DDIMInverseScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        clip_sample=False,
+        timestep_spacing="trailing",
+    )
+    scheduler.set_timesteps(10)
+    comfy.model_management.load_model_gpu(model)
+    latent = reference.latent * 0.18215
+    with torch.inference_mode():
+        for timestep in scheduler.timesteps:
+            noise = model.model.diffusion_model(
+                latent, torch.tensor([float(timestep)]), context=text[0][0], transformer_options={}
+            )
+            latent = scheduler.step(noise, timestep, latent).prev_sample
+    ours = invert_reference(model, reference, num_steps=10, conditioning=text)
+    assert ((ours - latent).norm() / latent.norm()).item() < 1e-4
+
+
+def test_second_seed_and_second_call_do_not_invert_again(model, reference):
+    counted, calls = count_calls(model)
+    first = invert_reference(counted, reference, num_steps=5)
+    second = invert_reference(counted, reference, num_steps=5)
+    assert len(calls) == 5 and first is second
+
+
+def test_other_steps_prompt_or_model_invert_again(model, reference):
+    counted, calls = count_calls(model)
+    invert_reference(counted, reference, num_steps=2)
+    invert_reference(counted, reference, num_steps=3)
+    invert_reference(counted, reference, num_steps=2, conditioning=random_text())
+    other, other_calls = count_calls(model)
+    invert_reference(other, reference, num_steps=2)
+    assert (len(calls), len(other_calls)) == (7, 2)
+
+
+def test_inversion_leaves_model_and_its_forgotten_results_alone(model, reference):
+    short_lived = model.clone()
+    invert_reference(short_lived, reference, num_steps=1)
+    assert len(reference.inversions) == 1
+    del short_lived
+    comfy.model_management.cleanup_models_gc()
+    assert len(reference.inversions) == 0
+
+
+def test_cancel_stops_within_a_step(model, reference):
+    counted, calls = count_calls(model)
+
+    def cancel(executor, *args, **kwargs):
+        comfy.model_management.interrupt_current_processing()
+        return executor(*args, **kwargs)
+
+    counted.add_wrapper_with_key("diffusion_model", "cancel", cancel)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        invert_reference(counted, reference, num_steps=50)
+    comfy.model_management.interrupt_current_processing(False)
+    assert len(calls) == 1 and not reference.inversions.get(counted)
+
+
+def test_model_with_livephoto_applied_is_refused(model, reference):
+    applied = apply_livephoto(model, tiny_livephoto(FULL), reference, 5)
+    with pytest.raises(ValueError, match="from before ApplyLivePhoto"):
+        invert_reference(applied, reference, num_steps=2)
+
+
+def test_noise_is_the_mix_of_equation_3(reference):
+    inverted = torch.randn(1, 4, 8, 8)
+    latent = empty_latent(reference, 5)
+    noise = PriorNoise(inverted, alpha_first=0.4, alpha_last=0.2, seed=7).generate_noise(latent)
+    gaussian = comfy.sample.prepare_noise(latent["samples"], 7)
+    alpha = prior_coefficients(5, 0.4, 0.2).view(-1, 1, 1, 1)
+    torch.testing.assert_close(noise, alpha * inverted + (1 - alpha) * gaussian)
+
+
+def test_noise_for_another_size_is_refused(reference):
+    noise = PriorNoise(torch.randn(1, 4, 8, 16), alpha_first=0.1, alpha_last=0.1, seed=0)
+    with pytest.raises(ValueError, match="inverted at 128×64 pixels, the video is 64×64"):
+        noise.generate_noise(empty_latent(reference, 4))
+
+
+def test_noise_works_in_sampler_custom_advanced(model, reference):
+    applied = apply_livephoto(model, tiny_livephoto(FULL), reference, 5)
+    inverted = invert_reference(model, reference, num_steps=2)
+    noise = PriorNoise(inverted, alpha_first=0.033, alpha_last=0.016, seed=1)
+    guider = BasicGuider.execute(applied, random_text())[0]
+    sigmas = KSampler(applied, 2, "cpu", "euler", "normal").sigmas
+    out = SamplerCustomAdvanced.execute(
+        noise, guider, sampler_object("euler"), sigmas, empty_latent(reference, 4)
+    )[0]["samples"]
+    assert out.shape == (4, 4, 8, 8) and torch.isfinite(out).all()

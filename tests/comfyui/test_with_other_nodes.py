@@ -1,0 +1,191 @@
+"""LivePhoto together with the nodes artists combine it with, each ComfyUI's own code."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import comfy.cldm.cldm
+import comfy.context_windows
+import comfy.controlnet
+import comfy.hooks
+import comfy.sd
+import pytest
+import torch
+from comfy_extras.nodes_context_windows import ContextWindowsManualNode
+from comfy_extras.nodes_easycache import EasyCacheNode
+from comfy_extras.nodes_freelunch import FreeU_V2
+
+from livephoto_core.comfyui.apply import apply_livephoto
+
+from ..models.random_weights import randomise
+from .sampling import sample
+from .tiny_models import (
+    ANIMATEDIFF_V1,
+    CONFIGS,
+    FULL,
+    random_reference,
+    random_text,
+    tiny_livephoto,
+    tiny_sd15,
+    unet_config,
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_sd15()
+
+
+def apply(model, config=FULL, level=5.0):
+    return apply_livephoto(model, tiny_livephoto(config), random_reference(config), level)
+
+
+def with_windows(model, length, **options):
+    settings = {
+        "context_length": length,
+        "context_overlap": 2,
+        "context_schedule": "standard_static",
+        "context_stride": 1,
+        "closed_loop": False,
+        "fuse_method": "pyramid",
+        "dim": 0,
+        "freenoise": False,
+        **options,
+    }
+    return ContextWindowsManualNode.execute(model, **settings)[0]
+
+
+def lora_for(model, key="input_blocks.1.1.transformer_blocks.0.attn1.to_q"):
+    width = model.model.diffusion_model.get_submodule(key).weight.shape
+    generator = torch.Generator().manual_seed(9)
+    return {
+        f"diffusion_model.{key}.lora_up.weight": torch.randn(width[0], 4, generator=generator),
+        f"diffusion_model.{key}.lora_down.weight": torch.randn(4, width[1], generator=generator),
+        f"diffusion_model.{key}.alpha": torch.tensor(4.0),
+    }
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("causal", [True, False])
+def test_context_windows_make_longer_clips(model, name, causal):
+    video = sample(
+        with_windows(apply(model, CONFIGS[name]), 6, causal_window_fix=causal), frames=12
+    )
+    assert video.shape[0] == 12 and torch.isfinite(video).all()
+
+
+def test_windows_see_the_absolute_frame_number(model):
+    """Two windows of equal noise and text differ only through the frame channel."""
+    applied = with_windows(apply(model), 6, causal_window_fix=False, context_overlap=0)
+    seen = []
+
+    def keep(executor, *args, **kwargs):
+        seen.append(kwargs["livephoto_channels"][:6, 5, 0, 0].clone())
+        return executor(*args, **kwargs)
+
+    outer = applied.clone()
+    wrappers = outer.wrappers["diffusion_model"]
+    outer.wrappers["diffusion_model"] = {"test": [keep], **wrappers}
+    sample(outer, frames=12, steps=1)
+    windows = torch.stack(seen)
+    torch.testing.assert_close(windows[0], torch.linspace(0, 1, 12)[:6])
+    torch.testing.assert_close(windows[-1], torch.linspace(0, 1, 12)[6:])
+
+
+def test_text_weighted_per_frame_is_sliced_by_windows(model):
+    applied = with_windows(apply(model), 6)
+    text = random_text(frames=12)
+    assert torch.isfinite(sample(applied, frames=12, positive=text)).all()
+
+
+def test_windows_of_a_clip_that_fits_change_nothing(model):
+    applied = apply(model)
+    assert torch.equal(sample(with_windows(applied, 16), frames=8), sample(applied, frames=8))
+
+
+def test_window_longer_than_the_positions_is_refused(model):
+    applied = with_windows(apply(model, ANIMATEDIFF_V1), 24)
+    with pytest.raises(ValueError, match="Set context_length to 23 or less"):
+        sample(applied, frames=40, steps=1)
+
+
+def test_easycache_skips_steps_and_keeps_the_video_finite(model):
+    applied = apply(model)
+    cached = EasyCacheNode.execute(applied, 0.9, 0.1, 0.95, False)[0]
+    assert torch.isfinite(sample(cached, steps=12)).all()
+    assert not torch.equal(sample(cached, steps=12), sample(applied, steps=12))
+
+
+def test_freeu_gives_the_same_before_and_after(model):
+    """At 16 latent pixels, since FreeU divides by zero where the coarsest level is one pixel."""
+    livephoto, reference = tiny_livephoto(FULL), random_reference(FULL, height=16, width=16)
+    first = FreeU_V2.execute(model, 1.3, 1.4, 0.9, 0.2)[0]
+    first = sample(apply_livephoto(first, livephoto, reference, 5), size=16)
+    last = apply_livephoto(model, livephoto, reference, 5)
+    without = sample(last, size=16)
+    last = sample(FreeU_V2.execute(last, 1.3, 1.4, 0.9, 0.2)[0], size=16)
+    torch.testing.assert_close(first, last)
+    assert (first - without).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_lora_acts_in_either_order_and_leaves_the_base_alone(model, order):
+    before = sample(model)
+    lora = lora_for(model)
+    if order == "before":
+        applied = apply(comfy.sd.load_lora_for_models(model, None, lora, 1.0, 0)[0])
+    else:
+        applied = comfy.sd.load_lora_for_models(apply(model), None, lora, 1.0, 0)[0]
+    with_lora, without = sample(applied), sample(apply(model))
+    assert (with_lora - without).abs().max() > 1e-3
+    assert torch.equal(sample(model), before)
+
+
+def test_lora_on_a_layer_with_a_twin_is_undone(model):
+    """The ResBlocks of the coarsest level are replaced by twins that share their weights."""
+    before = sample(model)
+    lora = lora_for(model, "output_blocks.0.0.emb_layers.1")
+    applied = comfy.sd.load_lora_for_models(apply(model), None, lora, 1.0, 0)[0]
+    assert (sample(applied) - sample(apply(model))).abs().max() > 1e-4
+    assert torch.equal(sample(model), before)
+
+
+def test_lora_hooks_on_a_conditioning(model):
+    applied = apply(model)
+    hooks = comfy.hooks.create_hook_lora(lora_for(model), 1.0, 0.0)
+    positive = [[random_text()[0][0], {"hooks": hooks}]]
+    with_hook = sample(applied, positive=positive)
+    assert (with_hook - sample(applied)).abs().max() > 1e-3
+    assert torch.equal(sample(applied), sample(apply(model)))
+
+
+def test_controlnet_of_a_clip(model):
+    config = unet_config()
+    for unused in ("out_channels", "transformer_depth_output"):
+        config.pop(unused)
+    control_model = randomise(comfy.cldm.cldm.ControlNet(**config, hint_channels=3, device="cpu"))
+    control = comfy.controlnet.ControlNet(
+        control_model, load_device=torch.device("cpu"), manual_cast_dtype=None
+    )
+    control.set_cond_hint(torch.rand(4, 3, 64, 64), strength=1.0)
+    applied = apply(model)
+    text = [[random_text()[0][0], {"control": control, "control_apply_to_uncond": True}]]
+    guided = sample(applied, positive=text)
+    assert torch.isfinite(guided).all()
+    assert (guided - sample(applied)).abs().max() > 1e-3
+
+
+def test_clone_onto_other_weights_gets_twins_of_its_own(model):
+    """ComfyUI does this for LoRA hooks under dynamic VRAM, and for several GPUs."""
+    other = tiny_sd15()
+    randomise(other.model.diffusion_model, seed=77)
+    wanted = sample(apply(other))
+    moved = apply(model).clone(model_override=other.get_clone_model_override())
+    assert torch.equal(sample(moved), wanted)
+    assert not torch.equal(sample(apply(model)), wanted)
+
+
+def test_v1_changes_group_norm_statistics(model):
+    per_frame = dataclasses.replace(ANIMATEDIFF_V1, cross_frame_group_norm=False)
+    across, within = sample(apply(model, ANIMATEDIFF_V1)), sample(apply(model, per_frame))
+    assert (across - within).abs().max() > 1e-3
