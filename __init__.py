@@ -2,6 +2,10 @@
 
 import logging
 
+# Here and not as `web` in pyproject.toml: ComfyUI serves that one under the project's name, but the
+# front end asks for help pages under the folder's, which is whatever the user cloned the pack into.
+WEB_DIRECTORY = "./nodes/web"
+
 
 async def comfy_entrypoint():
     """The pack's extension object."""

@@ -81,5 +81,7 @@ class TextReweight(io.ComfyNode):
             weighted_negative, _ = reweight_conditioning(
                 livephoto, negative, num_frames=frames, strength=strength
             )
-        picture = words and ui.PreviewImage(word_weights_picture(*words), cls=cls)
+        if words is None:
+            return io.NodeOutput(weighted, weighted_negative)
+        picture = ui.PreviewImage(word_weights_picture(*words), cls=cls)
         return io.NodeOutput(weighted, weighted_negative, ui=picture)

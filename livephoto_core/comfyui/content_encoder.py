@@ -9,10 +9,10 @@ from weakref import WeakKeyDictionary
 
 import comfy.model_management
 import comfy.model_patcher
-import comfy.utils
 import torch
 from torch import Tensor
 
+from ..checkpoints.weight_file import open_weight_file
 from ..models.content_encoder import build_dinov2, encode_patch_tokens
 
 if TYPE_CHECKING:
@@ -43,16 +43,18 @@ class ContentEncoder:
             (b 256 d).
         """
         comfy.model_management.load_model_gpu(self.patcher)
-        return encode_patch_tokens(self.patcher.model, images.to(self.patcher.load_device))
+        [model] = self.patcher.model
+        return encode_patch_tokens(model, images.to(self.patcher.load_device))
 
 
 def load_content_encoder(path: str | Path) -> ContentEncoder:
     """Reads a DINOv2 (small, base, large or giant) from one local file.
 
     Raises:
-        ValueError: If the file holds another kind of model.
+        ValueError: If the file is damaged or holds another kind of model.
     """
-    return _content_encoder(comfy.utils.load_torch_file(str(path), safe_load=True))
+    file = open_weight_file(path)
+    return _content_encoder({name: file.load(name) for name in file.tensors})
 
 
 _from_core: WeakKeyDictionary[Any, ContentEncoder] = WeakKeyDictionary()
@@ -78,7 +80,8 @@ def _content_encoder(state_dict: dict[str, Tensor]) -> ContentEncoder:
     # Plain fp32 layers: the encoder runs once per photo, and is small beside the UNet.
     model = model.float().requires_grad_(False).eval()
     patcher = comfy.model_patcher.ModelPatcher(
-        model,
+        # In a list of one: ModelPatcher sets `device`, read-only in transformers' classes.
+        torch.nn.ModuleList([model]),
         load_device=comfy.model_management.text_encoder_device(),
         offload_device=comfy.model_management.text_encoder_offload_device(),
     )

@@ -80,8 +80,8 @@ def invert_reference(
     """
     if ATTACHMENT in model.attachments:
         raise ValueError(
-            "model: PriorInversion inverts with the base model alone. Connect the model before "
-            "ApplyLivePhoto."
+            "model: PriorInversion inverts with the base model alone. Connect the model "
+            "from before ApplyLivePhoto."
         )
     done = reference.inversions.setdefault(model, {})
     key = (num_steps, _content_key(conditioning))
@@ -102,12 +102,12 @@ def _invert(
         conditioning = [[torch.zeros(1, 77, context_dim), {}]]
     guider = comfy.samplers.CFGGuider(model)
     guider.inner_set_conds({"positive": conditioning})
-    sigmas = model.get_model_object("model_sampling").sigmas
+    model_sampling: Any = model.get_model_object("model_sampling")
     inverted = guider.sample(
         torch.zeros_like(latent),
         latent,
         InversionSampler(num_steps),
-        sigmas[[0, -1]].clone(),
+        model_sampling.sigmas[[0, -1]].clone(),
         disable_pbar=True,
     )
     # The guider has turned the result into a VAE latent; unit variance is what it was before.
@@ -143,7 +143,8 @@ class PriorNoise:
                 f"noise: the photo was inverted at {_size(self.inverted)} pixels, the video is "
                 f"{_size(samples)}. Use the size of ReferenceEncode for both."
             )
-        noise = comfy.sample.prepare_noise(samples, self.seed, input_latent.get("batch_index"))
+        batch_index = input_latent.get("batch_index")
+        noise: Any = comfy.sample.prepare_noise(samples, self.seed, batch_index)
         return mix_prior(
             self.inverted, noise, alpha_first=self.alpha_first, alpha_last=self.alpha_last
         )

@@ -80,8 +80,6 @@ def livephoto_from_weights(
     weights = {key: tensor.to(dtype) for key, tensor in state_dict.items()}
     parts.load_state_dict(weights, strict=True, assign=True)
     parts.requires_grad_(False).eval()
-    if parts.motion is not None and not parts.motion.has_stored_positions:
-        parts.motion.make_positions()
     if hasattr(comfy.model_management, "archive_model_dtypes"):
         comfy.model_management.archive_model_dtypes(parts)
     # Looked up at call time: ComfyUI's start-up rebinds the class for dynamic VRAM.

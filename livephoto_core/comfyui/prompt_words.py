@@ -29,7 +29,7 @@ class PromptWords:
 
 def prompt_words(text: str) -> PromptWords:
     """Words of a prompt, with ComfyUI's syntax for weights and embeddings taken into account."""
-    tokenizer = _tokenizer(tuple(folder_paths.get_folder_paths("embeddings"))).clip_l
+    tokenizer = _tokenizer(tuple(folder_paths.get_folder_paths("embeddings")))
     words: list[str] = []
     token_words: list[int] = []
     for chunk in tokenizer.tokenize_with_weights(text):
@@ -51,8 +51,8 @@ def prompt_words(text: str) -> PromptWords:
 
 
 @cache
-def _tokenizer(embedding_folders: tuple[str, ...]) -> comfy.sd1_clip.SD1Tokenizer:
-    return comfy.sd1_clip.SD1Tokenizer(embedding_directory=list(embedding_folders))
+def _tokenizer(embedding_folders: tuple[str, ...]) -> comfy.sd1_clip.SDTokenizer:
+    return comfy.sd1_clip.SDTokenizer(embedding_directory=list(embedding_folders))
 
 
 def traced_text(prompt: dict[str, Any] | None, node_id: str | None, input_name: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from einops import rearrange
 from torch import Tensor, nn
@@ -35,7 +35,8 @@ class Run:
     def keys_values(self, like: Tensor) -> KeysValues:
         """Keys and values of the content tokens, computed at the first use in a run."""
         if self._keys_values is None:
-            self._keys_values = self.parts.content.keys_values(self.patch_tokens.to(like))
+            content, tokens = _present(self.parts.content), _present(self.patch_tokens)
+            self._keys_values = content.keys_values(tokens.to(like))
         return self._keys_values
 
     def begin_call(self, *, batch_size: int, num_chunks: int, channels: Tensor | None) -> Call:
@@ -89,17 +90,19 @@ class Call:
     def add_motion(self, location: BlockLocation, x: Tensor) -> Tensor:
         """The motion module of one block, (b·f c h w) → (b·f c h w)."""
         self.hooks["motion modules"] += 1
-        return self.run.parts.motion.module_at(location)(x, self.num_frames)
+        return _present(self.run.parts.motion).module_at(location)(x, self.num_frames)
 
     def add_input_channels(self, x: Tensor) -> Tensor:
         """Adds the convolution over the added channels to the output of `conv_in`."""
         self.hooks["input channels"] += 1
-        return x + self.run.parts.input_conditioning(self.channels.to(x))
+        channels = _present(self.channels).to(x)
+        return x + _present(self.run.parts.input_conditioning)(channels)
 
     def add_content(self, location: BlockLocation, hidden: Tensor, x: Tensor) -> Tensor:
         """Adds content cross-attention, queried by `hidden`, to the text cross-attention `x`."""
         self.hooks["content attention"] += 1
-        return x + self.run.parts.content(location, hidden, self.run.keys_values(hidden))
+        content = _present(self.run.parts.content)
+        return x + content(location, hidden, self.run.keys_values(hidden))
 
     def normalise_across_frames(self, norm: nn.Module, x: Tensor) -> Tensor:
         """A GroupNorm with its statistics over all frames of each clip, (b·f c h w)."""
@@ -107,6 +110,15 @@ class Call:
         height = x.shape[2]
         clip = rearrange(x, "(b f) c h w -> b c (f h) w", f=self.num_frames)
         return rearrange(norm(clip), "b c (f h) w -> (b f) c h w", h=height)
+
+
+_Part = TypeVar("_Part")
+
+
+def _present(part: _Part | None) -> _Part:
+    """A part that the checkpoint has: hooks of absent parts are not registered."""
+    assert part is not None, "a hook ran for a part that the checkpoint does not have"
+    return part
 
 
 def expected_hooks(config: LivePhotoConfig, *, has_tokens: bool) -> dict[str, int]:

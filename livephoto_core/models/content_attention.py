@@ -8,7 +8,7 @@ key, value and output projections of its own, the last starting at zero.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from einops import rearrange
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from .config import ContentConfig, UNetLayout
 from .unet_blocks import BlockLocation, attention_locations
 
 KeysValues = dict[BlockLocation, tuple[Tensor, Tensor]]
-"""Keys and values (1 n c) of one reference image at every transformer block."""
+"""Keys and values (b n c) of the reference images at every transformer block."""
 
 
 def location_name(location: BlockLocation) -> str:
@@ -40,21 +40,21 @@ class ContentCrossAttention(nn.Module):
         self.to_out = operations.Linear(channels, channels, **factory)
 
     def forward(self, hidden: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Attends from all frames to the same keys and values.
+        """Attends from all frames of a clip to the same keys and values.
 
-        The image is the same for every frame and guidance branch, so all of them form one sequence
-        of queries, and keys and values are never repeated.
+        The image is the same for every frame (and, in sampling, guidance branch), so all of them
+        form one sequence of queries, and keys and values are never repeated.
 
         Args:
-            hidden: (b n c).
-            key, value: (1 m c).
+            hidden: (b·f n c), the frames of a clip next to each other.
+            key, value: (b m c); b is 1 in sampling, the clips of a batch in training.
         Returns:
-            (b n c), to be added to the text cross-attention's output.
+            (b·f n c), to be added to the text cross-attention's output.
         """
-        batch = hidden.shape[0]
-        query = rearrange(self.to_q(hidden), "b n c -> 1 (b n) c")
+        num_images, num_positions = key.shape[0], hidden.shape[1]
+        query = rearrange(self.to_q(hidden), "(b f) n c -> b (f n) c", b=num_images)
         out = multi_head_attention(query, key.to(query), value.to(query), self.num_heads)
-        return self.to_out(rearrange(out, "1 (b n) c -> b n c", b=batch))
+        return self.to_out(rearrange(out, "b (f n) c -> (b f) n c", n=num_positions))
 
 
 class ContentAttention(nn.Module):
@@ -76,15 +76,15 @@ class ContentAttention(nn.Module):
         )
 
     def keys_values(self, patch_tokens: Tensor) -> KeysValues:
-        """Keys and values of a reference image, the same for every step, frame and branch.
+        """Keys and values of reference images, the same for every step, frame and branch.
 
         Args:
-            patch_tokens: Of the frozen encoder, (1 n encoder_dim).
+            patch_tokens: Of the frozen encoder, (b n encoder_dim).
         """
         tokens = self.projection(patch_tokens)
         return {
             location: (attention.to_k(tokens), attention.to_v(tokens))
-            for location, attention in zip(self.locations, self.attention.values(), strict=True)
+            for location, attention in self._by_location()
         }
 
     def forward(self, location: BlockLocation, hidden: Tensor, keys_values: KeysValues) -> Tensor:
@@ -99,5 +99,9 @@ class ContentAttention(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        for attention in self.attention.values():
+        for _, attention in self._by_location():
             nn.init.zeros_(attention.to_out.weight)
+
+    def _by_location(self) -> list[tuple[BlockLocation, ContentCrossAttention]]:
+        attentions = cast("list[ContentCrossAttention]", list(self.attention.values()))
+        return list(zip(self.locations, attentions, strict=True))

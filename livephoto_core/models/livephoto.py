@@ -43,5 +43,7 @@ class LivePhoto(nn.Module):
         The base model's output is unchanged at first, but for text re-weighting, whose weights
         start near one.
         """
-        for part in self.children():
-            part.initialise_weights()
+        parts = (self.motion, self.input_conditioning, self.content, self.text_reweighting)
+        for part in parts:
+            if part is not None:
+                part.initialise_weights()

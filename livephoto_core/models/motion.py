@@ -7,7 +7,7 @@ can initialise ours; LivePhoto (section 3.2) uses the same modules.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from einops import rearrange
@@ -33,6 +33,8 @@ def sinusoidal_positions(length: int, channels: int) -> Tensor:
 
 class PositionalEncoding(nn.Module):
     """Adds a stored encoding of the frame number."""
+
+    pe: Tensor
 
     def __init__(self, channels: int, length: int, **factory: Any) -> None:
         super().__init__()
@@ -209,7 +211,6 @@ class MotionModules(nn.Module):
         super().__init__()
         self.layout = layout
         self.position_length = config.max_frames
-        self.has_stored_positions = config.position_length is not None
 
         def block(num_modules: int, channels: int) -> MotionBlock:
             return MotionBlock(
@@ -233,16 +234,16 @@ class MotionModules(nn.Module):
 
     def by_location(self) -> dict[BlockLocation, MotionModule]:
         """Every motion module under the UNet block it follows, in the order they run."""
-        found: dict[BlockLocation, MotionModule] = {}
-        for level, block in enumerate(self.down_blocks):
+        found: dict[BlockLocation, nn.Module] = {}
+        for level, block in enumerate(cast("list[MotionBlock]", self.down_blocks)):
             for layer, module in enumerate(block.motion_modules):
                 found[down_location(self.layout, level, layer)] = module
         if self.mid_block is not None:
             found[MIDDLE] = self.mid_block.motion_modules[0]
-        for up_block, block in enumerate(self.up_blocks):
+        for up_block, block in enumerate(cast("list[MotionBlock]", self.up_blocks)):
             for layer, module in enumerate(block.motion_modules):
                 found[up_location(self.layout, up_block, layer)] = module
-        return found
+        return cast("dict[BlockLocation, MotionModule]", found)
 
     def initialise_weights(self) -> None:
         """Weights to start training from: identity at first, since every `proj_out` is zero."""
@@ -260,7 +261,7 @@ class MotionModules(nn.Module):
         self.make_positions()
 
     def make_positions(self) -> None:
-        """Fills every positional encoding with sinusoids, for files that store none."""
+        """Fills every positional encoding with sinusoids, as AnimateDiff's training starts."""
         for module in self.modules():
             if isinstance(module, PositionalEncoding):
                 _, length, channels = module.pe.shape

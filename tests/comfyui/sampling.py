@@ -5,7 +5,7 @@ from __future__ import annotations
 import comfy.sample
 import torch
 
-from .tiny_models import random_text
+from tests.comfyui.tiny_models import random_text
 
 
 def sample(

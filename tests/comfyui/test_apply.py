@@ -8,9 +8,8 @@ import torch
 from comfy.patcher_extension import WrappersMP
 
 from livephoto_core.comfyui.apply import apply_livephoto, empty_latent
-
-from .sampling import sample
-from .tiny_models import (
+from tests.comfyui.sampling import sample
+from tests.comfyui.tiny_models import (
     CONFIGS,
     FULL,
     random_reference,

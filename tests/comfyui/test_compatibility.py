@@ -5,20 +5,16 @@ from __future__ import annotations
 import dataclasses
 from types import SimpleNamespace
 
-import comfy.model_base
-import comfy.supported_models
 import pytest
 import torch
-from comfy.model_base import ModelType
-from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_torch_compile import TorchCompileModel
 
 from livephoto_core.comfyui import compatibility
 from livephoto_core.comfyui.apply import apply_livephoto
 from livephoto_core.models.config import UNetLayout
-
-from .sampling import sample
-from .tiny_models import (
+from tests.comfyui.sampling import sample
+from tests.comfyui.sd15_checkpoint import small_model
+from tests.comfyui.tiny_models import (
     ANIMATEDIFF_V1,
     FULL,
     LAYOUT,
@@ -26,7 +22,6 @@ from .tiny_models import (
     random_text,
     tiny_livephoto,
     tiny_sd15,
-    unet_config,
 )
 
 
@@ -44,46 +39,21 @@ def apply(model, livephoto, level=5.0):
     return apply_livephoto(model, livephoto, random_reference(livephoto.config), level)
 
 
-def patcher_of(config):
-    base = comfy.model_base.BaseModel(config, model_type=ModelType.EPS, device="meta")
-    cpu = torch.device("cpu")
-    return ModelPatcher(base, load_device=cpu, offload_device=cpu)
-
-
-def test_sdxl_is_refused_by_name(livephoto):
-    options = {**unet_config(), "adm_in_channels": 2816, "num_classes": "sequential"}
-    sdxl = patcher_of(comfy.supported_models.SDXL({**options, "context_dim": 2048}))
-    with pytest.raises(ValueError, match=r"model: .* this is SDXL\. Load an SD-1\.5 checkpoint"):
-        apply(sdxl, livephoto)
-
-
-def test_sd2_is_refused_by_name(livephoto):
-    sd2 = patcher_of(comfy.supported_models.SD20({**unet_config(), "context_dim": 1024}))
-    with pytest.raises(ValueError, match="this is Stable Diffusion 2"):
-        apply(sd2, livephoto)
-
-
 @pytest.mark.parametrize(
-    ("config", "name"),
-    [(comfy.supported_models.SD3, "SD3"), (comfy.supported_models.Flux, "Flux")],
+    ("family", "message"),
+    [
+        ("SDXL", r"model: .* this is SDXL\. Load an SD-1\.5 checkpoint"),
+        ("SD20", "this is Stable Diffusion 2"),
+        ("SD3", "this is SD3"),
+        ("Flux", "this is Flux"),
+        ("SD15 inpaint", "an inpainting model with 9 input channels"),
+        ("SD15 v-prediction", "predicts V_PREDICTION"),
+    ],
 )
-def test_models_without_a_unet_are_refused_by_name(livephoto, config, name):
-    """Their transformers are not built: a module of another class behind the real config."""
-    base = torch.nn.Module()
-    base.model_config = config({"image_model": name.lower()})
-    base.diffusion_model = torch.nn.Identity()
-    with pytest.raises(ValueError, match=f"this is {name}"):
-        apply(SimpleNamespace(model=base, attachments={}), livephoto)
-
-
-def test_inpainting_model_is_refused(livephoto):
-    with pytest.raises(ValueError, match="an inpainting model with 9 input channels"):
-        apply(tiny_sd15(in_channels=9), livephoto)
-
-
-def test_v_prediction_is_refused(livephoto):
-    with pytest.raises(ValueError, match="predicts V_PREDICTION"):
-        apply(tiny_sd15(model_type=ModelType.V_PREDICTION), livephoto)
+def test_other_kinds_of_models_are_refused_by_name(livephoto, family, message):
+    context = {"context_dim": LAYOUT.context_dim} if family.startswith("SD15") else {}
+    with pytest.raises(ValueError, match=message):
+        apply(small_model(family, **context), livephoto)
 
 
 def test_other_widths_are_refused(livephoto):

@@ -26,10 +26,9 @@ from livephoto_core.models.config import (
 )
 from livephoto_core.models.input_conditioning import assemble_channels
 from livephoto_core.models.motion import sinusoidal_positions
-
-from ..models.test_motion import PerFrameGroupNorm
-from .sampling import sample
-from .tiny_models import LAYOUT, random_reference, tiny_livephoto, tiny_sd15
+from tests.comfyui.sampling import sample
+from tests.comfyui.tiny_models import LAYOUT, random_reference, tiny_livephoto, tiny_sd15
+from tests.models.test_motion import PerFrameGroupNorm
 
 FRAMES = 5
 PIA_INPUT = InputConditioningConfig(channels=("affinity", "reference"))

@@ -13,8 +13,7 @@ from diffusers import DDIMInverseScheduler
 from livephoto_core.comfyui.apply import apply_livephoto, empty_latent
 from livephoto_core.comfyui.inversion import PriorNoise, invert_reference
 from livephoto_core.diffusion.prior import prior_coefficients
-
-from .tiny_models import FULL, random_reference, random_text, tiny_livephoto, tiny_sd15
+from tests.comfyui.tiny_models import FULL, random_reference, random_text, tiny_livephoto, tiny_sd15
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,8 @@ from comfy_extras.nodes_easycache import EasyCacheNode
 from comfy_extras.nodes_freelunch import FreeU_V2
 
 from livephoto_core.comfyui.apply import apply_livephoto
-
-from ..models.random_weights import randomise
-from .sampling import sample
-from .tiny_models import (
+from tests.comfyui.sampling import sample
+from tests.comfyui.tiny_models import (
     ANIMATEDIFF_V1,
     CONFIGS,
     FULL,
@@ -27,8 +25,8 @@ from .tiny_models import (
     random_text,
     tiny_livephoto,
     tiny_sd15,
-    unet_config,
 )
+from tests.models.random_weights import randomise
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +158,7 @@ def test_lora_hooks_on_a_conditioning(model):
 
 
 def test_controlnet_of_a_clip(model):
-    config = unet_config()
+    config = dict(model.model.model_config.unet_config)
     for unused in ("out_channels", "transformer_depth_output"):
         config.pop(unused)
     control_model = randomise(comfy.cldm.cldm.ControlNet(**config, hint_channels=3, device="cpu"))

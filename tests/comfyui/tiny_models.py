@@ -1,11 +1,9 @@
-"""Models of ComfyUI's own classes, small enough for a CPU test, with seeded random weights."""
+"""Models small enough for a CPU test, with seeded random weights."""
 
 from __future__ import annotations
 
-import comfy.model_base
-import comfy.model_patcher
-import comfy.supported_models
 import torch
+from comfy.model_patcher import ModelPatcher
 
 from livephoto_core.comfyui.livephoto_model import LivePhotoModel, livephoto_from_weights
 from livephoto_core.comfyui.reference import LivePhotoReference
@@ -18,8 +16,8 @@ from livephoto_core.models.config import (
     UNetLayout,
 )
 from livephoto_core.models.livephoto import LivePhoto
-
-from ..models.random_weights import randomise
+from tests.comfyui.sd15_checkpoint import small_model
+from tests.models.random_weights import randomise
 
 CONTEXT_DIM = 64
 LAYOUT = UNetLayout(block_channels=(32, 64, 128, 128), context_dim=CONTEXT_DIM)
@@ -48,43 +46,15 @@ PIA = LivePhotoConfig(
 CONFIGS = {"livephoto": FULL, "v1": ANIMATEDIFF_V1, "pia": PIA}
 
 
-def unet_config(layout: UNetLayout = LAYOUT, in_channels: int = 4) -> dict:
-    """ComfyUI's description of an SD-1.5-family UNet of the given widths."""
+def tiny_sd15(layout: UNetLayout = LAYOUT) -> ModelPatcher:
+    """A MODEL of the SD-1.5 family, of any widths."""
     width = layout.block_channels[0]
-    return {
-        "image_size": 32,
-        "in_channels": in_channels,
-        "out_channels": 4,
-        "model_channels": width,
-        "num_res_blocks": [2, 2, 2, 2],
-        "channel_mult": [channels // width for channels in layout.block_channels],
-        "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
-        "transformer_depth_output": [1] * 9 + [0] * 3,
-        "transformer_depth_middle": 1,
-        "context_dim": layout.context_dim,
-        "num_heads": 8,
-        "num_head_channels": -1,
-        "use_spatial_transformer": True,
-        "legacy": False,
-        "use_linear_in_transformer": False,
-        "adm_in_channels": None,
-        "use_temporal_attention": False,
-        "dtype": torch.float32,
-    }
-
-
-def tiny_sd15(
-    layout: UNetLayout = LAYOUT,
-    *,
-    in_channels: int = 4,
-    model_type: comfy.model_base.ModelType = comfy.model_base.ModelType.EPS,
-) -> comfy.model_patcher.ModelPatcher:
-    """A MODEL of the SD-1.5 family."""
-    config = comfy.supported_models.SD15(unet_config(layout, in_channels))
-    base = comfy.model_base.BaseModel(config, model_type=model_type, device="cpu")
-    randomise(base.diffusion_model, seed=1)
-    cpu = torch.device("cpu")
-    return comfy.model_patcher.ModelPatcher(base, load_device=cpu, offload_device=cpu)
+    return small_model(
+        "SD15",
+        model_channels=width,
+        channel_mult=[channels // width for channels in layout.block_channels],
+        context_dim=layout.context_dim,
+    )
 
 
 def tiny_livephoto(config: LivePhotoConfig) -> LivePhotoModel:

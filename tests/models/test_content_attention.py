@@ -8,8 +8,7 @@ from diffusers.models.attention_processor import Attention
 
 from livephoto_core.models.config import ContentConfig, UNetLayout
 from livephoto_core.models.content_attention import ContentAttention
-
-from .random_weights import randomise
+from tests.models.random_weights import randomise
 
 LAYOUT = UNetLayout(block_channels=(32, 64, 64, 64))
 CONFIG = ContentConfig(encoder="tiny", encoder_dim=24, token_dim=48)
@@ -56,3 +55,10 @@ def test_frames_do_not_see_each_other(content):
     alone = content(("input", 1), hidden[2:3], keys_values)
     together = content(("input", 1), hidden, keys_values)[2:3]
     torch.testing.assert_close(alone, together, rtol=1e-5, atol=1e-5)
+
+
+def test_clips_of_a_batch_attend_to_their_own_image(content):
+    patch_tokens, hidden = torch.randn(2, 16, 24), torch.randn(2 * 3, 9, 32)
+    both = content(("input", 1), hidden, content.keys_values(patch_tokens))
+    second = content(("input", 1), hidden[3:], content.keys_values(patch_tokens[1:]))
+    torch.testing.assert_close(both[3:], second, rtol=1e-5, atol=1e-5)

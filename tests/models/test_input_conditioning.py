@@ -13,8 +13,7 @@ from livephoto_core.models.input_conditioning import (
     assemble_channels,
     frame_positions,
 )
-
-from .random_weights import randomise
+from tests.models.random_weights import randomise
 
 LIVEPHOTO = InputConditioningConfig()
 PIA = InputConditioningConfig(channels=("affinity", "reference"))

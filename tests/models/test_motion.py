@@ -11,8 +11,7 @@ from torch import nn
 from livephoto_core.models import attention
 from livephoto_core.models.config import MotionConfig, UNetLayout
 from livephoto_core.models.motion import MotionModules, TemporalTransformer, sinusoidal_positions
-
-from .random_weights import randomise
+from tests.models.random_weights import randomise
 
 LAYOUT = UNetLayout(block_channels=(32, 64, 64, 64))
 

@@ -1,0 +1,24 @@
+# `make test` is all that is needed: it makes the environment on the first call (see harness/).
+PYTHON ?= python3
+ENVIRONMENT_PYTHON = $(PYTHON) -m harness python
+COMFYUI ?= 0.30.0
+
+.PHONY: test lint pytest benchmark comfyui
+
+test: lint pytest
+
+lint:
+	$(ENVIRONMENT_PYTHON) -m ruff check
+	$(ENVIRONMENT_PYTHON) -m ruff format --check
+	$(ENVIRONMENT_PYTHON) -m pyright
+
+pytest:
+	$(ENVIRONMENT_PYTHON) -m pytest $(PYTEST_ARGUMENTS)
+
+# By hand: prints a table, checks nothing.
+benchmark:
+	$(ENVIRONMENT_PYTHON) -m tests.benchmarks $(ARGS)
+
+# A ComfyUI with the pack, for trying things in a browser.
+comfyui:
+	$(PYTHON) -m harness serve --comfyui $(COMFYUI)

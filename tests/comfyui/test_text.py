@@ -1,0 +1,148 @@
+"""Re-weighting CONDITIONING, with ComfyUI's own tokenizer."""
+
+from __future__ import annotations
+
+import comfy.sd1_clip
+import pytest
+import torch
+
+from livephoto_core.comfyui.prompt_words import prompt_words, traced_text
+from livephoto_core.comfyui.text import parse_overrides, reweight_conditioning
+from tests.comfyui.tiny_models import ANIMATEDIFF_V1, FULL, random_text, tiny_livephoto
+
+SENTENCE = "A little dinosaur, waving (its:1.2) hand"
+
+
+@pytest.fixture(scope="module")
+def without_reweighting():
+    return tiny_livephoto(ANIMATEDIFF_V1)
+
+
+@pytest.fixture(scope="module")
+def with_reweighting():
+    return tiny_livephoto(FULL)
+
+
+def test_words_cover_exactly_the_tokens_of_the_sentence():
+    words = prompt_words(SENTENCE)
+    assert words.words == ["a", "little", "dinosaur", ",", "waving", "its", "hand"]
+    chunk = comfy.sd1_clip.SD1Tokenizer().tokenize_with_weights(SENTENCE)["l"][0]
+    is_word = [token not in (49406, 49407) for token, _ in chunk]
+    assert [word >= 0 for word in words.token_words] == is_word
+    assert len(words.token_words) == 77
+
+
+def test_words_of_several_tokens_and_other_scripts_stay_whole():
+    words = prompt_words("flibbertigibbety 手を振る")
+    assert words.words[0] == "flibbertigibbety"
+    assert words.token_words.count(0) > 1
+    assert "".join(words.words[1:]) == "手を振る"
+
+
+def test_long_prompts_have_a_token_word_for_every_chunk():
+    assert len(prompt_words("waving " * 100).token_words) == 2 * 77
+
+
+def test_overrides_scale_the_tokens_of_the_word_and_no_others(without_reweighting):
+    positive = random_text()
+    weighted, (words, weights) = reweight_conditioning(
+        without_reweighting,
+        positive,
+        num_frames=4,
+        overrides="Waving:1.5, dinosaur:0.2",
+        text=SENTENCE,
+    )
+    tokens, scaled = positive[0][0], weighted[0][0]
+    ids = torch.tensor(prompt_words(SENTENCE).token_words)
+    expected = torch.ones(77)
+    expected[ids == words.index("waving")] = 1.5
+    expected[ids == words.index("dinosaur")] = 0.2
+    torch.testing.assert_close(scaled, tokens * expected.view(1, -1, 1))
+    assert weights[words.index("waving")] == 1.5 and weights[words.index("hand")] == 1
+
+
+def test_without_module_and_overrides_the_text_is_bit_identical(without_reweighting):
+    positive = random_text()
+    weighted, shown = reweight_conditioning(without_reweighting, positive, num_frames=4)
+    assert torch.equal(weighted[0][0], positive[0][0]) and shown is None
+
+
+def test_module_weighs_every_frame(with_reweighting):
+    positive = random_text()
+    weighted, (words, weights) = reweight_conditioning(
+        with_reweighting, positive, num_frames=6, text=SENTENCE
+    )
+    assert weighted[0][0].shape == (6, 77, 64)
+    assert not torch.equal(weighted[0][0][0], weighted[0][0][5])
+    assert len(words) == len(weights) and all(0 < weight < 1 for weight in weights)
+
+
+def test_strength_zero_leaves_the_text_alone(with_reweighting):
+    positive = random_text()
+    weighted, _ = reweight_conditioning(with_reweighting, positive, num_frames=6, strength=0)
+    assert torch.equal(weighted[0][0], positive[0][0])
+
+
+def test_options_of_the_conditioning_are_kept_and_the_input_is_not_changed(with_reweighting):
+    tokens = random_text()[0][0]
+    positive, before = [[tokens, {"pooled_output": tokens[:, 0], "strength": 0.5}]], tokens.clone()
+    weighted, _ = reweight_conditioning(with_reweighting, positive, num_frames=3)
+    assert weighted[0][1].keys() == positive[0][1].keys()
+    assert torch.equal(tokens, before)
+
+
+def test_unknown_word_names_the_words_there_are(without_reweighting):
+    with pytest.raises(ValueError, match="'cat'.*little, dinosaur"):
+        reweight_conditioning(
+            without_reweighting, random_text(), num_frames=4, overrides="cat:2", text=SENTENCE
+        )
+
+
+def test_overrides_without_a_known_sentence_say_what_to_do(without_reweighting):
+    with pytest.raises(ValueError, match="Write the sentence into text"):
+        reweight_conditioning(
+            without_reweighting, random_text(), num_frames=4, overrides="waving:2"
+        )
+
+
+def test_text_weighted_twice_is_refused(without_reweighting):
+    with pytest.raises(ValueError, match="directly after the text encoder"):
+        reweight_conditioning(without_reweighting, random_text(frames=4), num_frames=4)
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("", {}),
+        ("waving:1.5, dinosaur:.2,", {"waving": 1.5, "dinosaur": 0.2}),
+        ("waving : 2\nhand:0", {"waving": 2.0, "hand": 0.0}),
+    ],
+)
+def test_overrides_parse(text, parsed):
+    assert parse_overrides(text) == parsed
+
+
+@pytest.mark.parametrize("text", ["waving", "waving:", ":1", "waving:much"])
+def test_unreadable_override_is_named(text):
+    with pytest.raises(ValueError, match=f"'{text}' is not a word with a weight"):
+        parse_overrides(text)
+
+
+PROMPT = {
+    "1": {"class_type": "CLIPTextEncode", "inputs": {"text": "a wave", "clip": ["9", 1]}},
+    "2": {"class_type": "PrimitiveString", "inputs": {"value": "a tide"}},
+    "3": {"class_type": "CLIPTextEncode", "inputs": {"text": ["2", 0], "clip": ["9", 1]}},
+    "4": {"class_type": "ConditioningCombine", "inputs": {"a": ["1", 0], "b": ["3", 0]}},
+    "5": {"class_type": "TextReweight", "inputs": {"positive": ["1", 0]}},
+    "6": {"class_type": "TextReweight", "inputs": {"positive": ["3", 0]}},
+    "7": {"class_type": "TextReweight", "inputs": {"positive": ["4", 0]}},
+}
+
+
+@pytest.mark.parametrize(("node", "text"), [("5", "a wave"), ("6", "a tide"), ("7", None)])
+def test_sentence_is_found_in_the_graph(node, text):
+    assert traced_text(PROMPT, node, "positive") == text
+
+
+def test_no_graph_means_no_sentence():
+    assert traced_text(None, "5", "positive") is None

@@ -1,0 +1,144 @@
+"""Every shipped workflow in a real ComfyUI, down to the video on disk.
+
+The checkpoints have SD-1.5's real shapes and random weights, so the frames are noise; what is shown
+is that the graphs load, run and save what they say.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from tests.comfyui import motion_files
+
+API_WORKFLOWS = Path(__file__).parents[2] / "workflows" / "api"
+FILES = {
+    "v1-5-pruned-emaonly-fp16.safetensors": ("checkpoints", None),
+    "dreamshaper_8.safetensors": ("checkpoints", None),
+    "livephoto.safetensors": ("livephoto", motion_files.write_livephoto),
+    "pia.ckpt": ("animatediff_models", motion_files.write_pia),
+    "v3_sd15_mm.ckpt": ("animatediff_models", motion_files.write_animatediff_v3),
+    "dinov2-large.safetensors": ("clip_vision", motion_files.write_dinov2_small),
+    "style.safetensors": ("loras", motion_files.write_lora),
+}
+FAST = {"width": 64, "height": 64, "steps": 2}
+NEEDED_IN_OLDEST = ["animate_photo", "sampler_custom_advanced"]
+
+
+def load(name: str) -> dict:
+    """An API workflow, at a size and number of steps that a CPU does in seconds."""
+    workflow = json.loads((API_WORKFLOWS / f"{name}.json").read_text())
+    for node in workflow.values():
+        node["inputs"] |= {key: FAST[key] for key in FAST if key in node["inputs"]}
+    return workflow
+
+
+def provide_files(server, workflow: dict, checkpoint: Path) -> None:
+    """Puts every file that the workflow names where an artist would have put it."""
+    for value in [v for node in workflow.values() for v in node["inputs"].values()]:
+        if not isinstance(value, str) or value not in FILES:
+            continue
+        folder, write = FILES[value]
+        path = server.models(folder) / value
+        if path.exists():
+            continue
+        if write is None:
+            path.symlink_to(checkpoint)
+        else:
+            write(path)
+    photo = server.directory("input") / "example.png"
+    if not photo.exists():
+        Image.fromarray(data.astronaut()).save(photo)
+
+
+def read_video(path: Path) -> tuple[np.ndarray, float]:
+    """Frames (f h w 3) and frames per second of an mp4."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+        return np.stack(frames), float(stream.average_rate)
+
+
+def run_and_check(server, name: str, checkpoint: Path) -> None:
+    workflow = load(name)
+    provide_files(server, workflow, checkpoint)
+    result = server.client().run_workflow(workflow)
+    [video] = [path for path in result.files if path.suffix == ".mp4"]
+    frames, fps = read_video(video)
+    [wanted] = {
+        node["inputs"]["frames"]
+        for node in workflow.values()
+        if node["class_type"] in ("ApplyLivePhoto", "LivePhotoSampler")
+    }
+    assert frames.shape == (wanted, 64, 64, 3)
+    assert fps == 8
+    assert frames.std() > 1, "the frames are one flat colour"
+    assert (frames[0] != frames[-1]).any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(path.stem for path in API_WORKFLOWS.glob("*.json")))
+def test_workflow_saves_a_video_of_the_right_length_size_and_rate(
+    comfyui_server, sd15_checkpoint, name
+):
+    run_and_check(comfyui_server, name, sd15_checkpoint)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NEEDED_IN_OLDEST)
+def test_workflow_runs_in_the_oldest_comfyui(oldest_comfyui_server, sd15_checkpoint, name):
+    run_and_check(oldest_comfyui_server, name, sd15_checkpoint)
+
+
+@pytest.mark.slow
+def test_new_seed_repeats_neither_loading_nor_inversion(comfyui_server, sd15_checkpoint):
+    workflow = load("animatediff_prior_inversion")
+    provide_files(comfyui_server, workflow, sd15_checkpoint)
+    client = comfyui_server.client()
+    client.run_workflow(workflow)
+    again = copy.deepcopy(workflow)
+    [prior] = [n for n, node in again.items() if node["class_type"] == "PriorInversion"]
+    again[prior]["inputs"] |= {"seed": 1}
+    result = client.run_workflow(again)
+    classes = {again[node]["class_type"] for node in result.executed}
+    assert classes == {
+        "PriorInversion",
+        "LivePhotoSampler",
+        "VAEDecode",
+        "CreateVideo",
+        "SaveVideo",
+    }
+    assert result.num_previews >= 2
+
+
+def test_pack_is_imported_within_the_budget(every_comfyui_server):
+    assert every_comfyui_server.pack_import_seconds < 0.3
+
+
+def test_every_node_explains_itself(every_comfyui_server):
+    info = every_comfyui_server.client().object_info()
+    ours = {name: node for name, node in info.items() if node["category"] == "LivePhoto"}
+    assert set(ours) == {
+        "LivePhotoLoader",
+        "LivePhotoDINOv2Loader",
+        "ReferenceEncode",
+        "TextReweight",
+        "PriorInversion",
+        "LivePhotoSampler",
+        "ApplyLivePhoto",
+        "MotionIntensity",
+    }
+    for name, node in ours.items():
+        assert node["description"] and node["search_aliases"], name
+        assert all(node["output_tooltips"]), name
+        for inputs in node["input"].values():
+            for input_name, (_, *options) in inputs.items():
+                if input_name not in ("prompt", "unique_id"):
+                    assert options and options[0].get("tooltip"), f"{name}.{input_name}"
