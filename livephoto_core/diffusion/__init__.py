@@ -1,0 +1,1 @@
+"""Noise schedules, DDIM inversion and the prior mix."""
