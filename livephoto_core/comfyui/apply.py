@@ -191,13 +191,30 @@ def _call_unet(
         num_chunks=len(transformer_options["cond_or_uncond"]),
         channels=kwargs.pop(CHANNELS, None),
     )
+    options = {**transformer_options, "ad_params": _frames_of_call(transformer_options)}
     token = current_call.set(call)
     try:
-        out = executor(x, timesteps, context, y, control, transformer_options, **kwargs)
+        out = executor(x, timesteps, context, y, control, options, **kwargs)
     finally:
         current_call.reset(token)
     run.check_hooks(call)
     return out
+
+
+def _frames_of_call(transformer_options: dict[str, Any]) -> dict[str, Any]:
+    """Which frames of the clip are in this call, in the form that IPAdapter_plus looks for.
+
+    AnimateDiff-Evolved established the key; without it an IPAdapter with one image per frame would
+    give every context window the first images.
+    """
+    window = transformer_options.get("context_window")
+    if window is None:
+        return {"sub_idxs": None, "full_length": None}
+    anchor = getattr(window, "causal_anchor_index", None)
+    frames = list(window.index_list)
+    if anchor is not None and anchor >= 0:
+        frames.insert(0, anchor)
+    return {"sub_idxs": frames, "full_length": window.total_frames}
 
 
 def _add_input_channels(x: Tensor, transformer_options: dict[str, Any]) -> Tensor:

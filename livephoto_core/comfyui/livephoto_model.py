@@ -70,9 +70,11 @@ def livephoto_from_weights(
     load_device = comfy.model_management.get_torch_device()
     offload_device = comfy.model_management.unet_offload_device()
     num_parameters = sum(tensor.numel() for tensor in state_dict.values())
-    dtype = comfy.model_management.unet_dtype(
-        load_device, num_parameters, weight_dtype=next(iter(state_dict.values())).dtype
-    )
+    stored = next(iter(state_dict.values())).dtype
+    dtype = comfy.model_management.unet_dtype(load_device, num_parameters, weight_dtype=stored)
+    if dtype.itemsize == 1:
+        # ComfyUI's --fp8 options are for large base models; these weights have no scales for it.
+        dtype = stored
     # manual_cast: the base model may run in another dtype, and offloaded weights are cast per
     # layer.
     parts = LivePhoto(config, operations=comfy.ops.manual_cast, device="meta", dtype=dtype)

@@ -90,6 +90,23 @@ def test_windows_see_the_absolute_frame_number(model):
     torch.testing.assert_close(windows[-1], torch.linspace(0, 1, 12)[6:])
 
 
+@pytest.mark.parametrize("causal", [True, False])
+def test_windows_tell_ip_adapters_which_frames_they_hold(model, causal):
+    applied = with_windows(apply(model), 6, causal_window_fix=causal, context_overlap=0)
+    seen = []
+
+    def keep(hidden, context, value, extra_options):
+        seen.append((extra_options["ad_params"], len(hidden) // 2))
+        return hidden, context, value
+
+    applied.set_model_attn2_patch(keep)
+    sample(applied, frames=12, steps=1)
+    first, last = seen[0], seen[-1]
+    assert first == ({"sub_idxs": [0, 1, 2, 3, 4, 5], "full_length": 12}, 6)
+    expected = [*([5] if causal else []), 6, 7, 8, 9, 10, 11]
+    assert last == ({"sub_idxs": expected, "full_length": 12}, len(expected))
+
+
 def test_text_weighted_per_frame_is_sliced_by_windows(model):
     applied = with_windows(apply(model), 6)
     text = random_text(frames=12)

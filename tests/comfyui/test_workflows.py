@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from skimage import data
 
+from harness.errors import WorkflowError, WorkflowInterruptedError
+from livephoto_core.checkpoints import write_checkpoint
+from livephoto_core.models.config import InputConditioningConfig, LivePhotoConfig
 from tests.comfyui import motion_files
 
 API_WORKFLOWS = Path(__file__).parents[2] / "workflows" / "api"
@@ -116,6 +121,58 @@ def test_new_seed_repeats_neither_loading_nor_inversion(comfyui_server, sd15_che
         "SaveVideo",
     }
     assert result.num_previews >= 2
+
+
+@pytest.mark.slow
+def test_cancel_stops_within_a_step_and_the_next_run_works(comfyui_server, sd15_checkpoint):
+    workflow = load("animatediff_prior_inversion")
+    provide_files(comfyui_server, workflow, sd15_checkpoint)
+    [sampler] = [n for n, node in workflow.items() if node["class_type"] == "LivePhotoSampler"]
+    long_run = copy.deepcopy(workflow)
+    long_run[sampler]["inputs"] |= {"steps": 50}
+    client, steps_seen = comfyui_server.client(), []
+
+    def cancel(progress):
+        if progress.node_id == sampler and progress.value > 0:
+            steps_seen.append(progress.value)
+            client.interrupt()
+
+    with pytest.raises(WorkflowInterruptedError):
+        client.run_workflow(long_run, on_progress=cancel)
+    assert max(steps_seen) <= 2
+    assert client.run_workflow(workflow).files
+
+
+def test_replaced_file_is_read_again(comfyui_server):
+    """The loader alone, twice, then after a change on disk."""
+    folder = comfyui_server.models("livephoto")
+    config = LivePhotoConfig(input_conditioning=InputConditioningConfig())
+    weights = {"input_conditioning.conv.weight": torch.zeros(320, 6, 3, 3)}
+    write_checkpoint(folder / "small.safetensors", config, weights)
+    workflow = {
+        "1": {"class_type": "LivePhotoLoader", "inputs": {"file": "small.safetensors"}},
+        "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 1]}},
+    }
+    client = comfyui_server.client()
+    first, second = client.run_workflow(workflow), client.run_workflow(workflow)
+    assert "reference latent: yes" in first.outputs["2"]["text"][0]
+    assert "1" in first.executed and "1" not in second.executed
+    pia = InputConditioningConfig(channels=("affinity",))
+    weights = {"input_conditioning.conv.weight": torch.zeros(320, 1, 3, 3)}
+    write_checkpoint(folder / "small.safetensors", replace(config, input_conditioning=pia), weights)
+    third = client.run_workflow(workflow)
+    assert "reference latent: no" in third.outputs["2"]["text"][0]
+
+
+def test_wrong_file_is_explained_on_the_node(comfyui_server):
+    motion_files.write_lora(comfyui_server.models("animatediff_models") / "style.safetensors")
+    workflow = {
+        "1": {"class_type": "LivePhotoLoader", "inputs": {"file": "style.safetensors"}},
+        "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 1]}},
+    }
+    with pytest.raises(WorkflowError, match=r"style\.safetensors .*LoRA.*models/loras") as caught:
+        comfyui_server.client().run_workflow(workflow)
+    assert caught.value.class_type == "LivePhotoLoader"
 
 
 def test_pack_is_imported_within_the_budget(every_comfyui_server):
