@@ -5,9 +5,9 @@
 
 All variants run in one process, in turns, so that a busy machine slows all of them; the table gives
 the fastest step of each and its ratio to the bare UNet. On the CPU ComfyUI runs with
---use-pytorch-cross-attention and in fp32, on a GPU in the dtype that it chooses. Memory is the peak
-of the process (of the GPU's allocator) during a variant's steps; all variants' weights are
-resident.
+--use-pytorch-cross-attention and in fp32, on a GPU in the dtype that it chooses. Working memory is
+the peak of the process (of the GPU's allocator) during the steps, above what lay in memory before:
+all variants' weights do.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def main() -> None:
     for round_number in range(options.rounds + 1):
         for name, seconds_per_step in timers.items():
             gc.collect()
-            _reset_peak_memory(options.device)
+            resident = _start_peak_memory(options.device)
             elapsed = seconds_per_step()
             # The first round warms up allocators and caches.
             if round_number:
                 seconds[name].append(elapsed)
-            memory[name] = _peak_memory_gib(options.device)
+            memory[name] = _peak_memory(options.device) - resident
             print(f"round {round_number}: {name}: {elapsed:.3f} s", file=sys.stderr, flush=True)
     print(_table(seconds, memory, options))
 
@@ -64,7 +64,7 @@ def _table(
         f"{options.frames} frames of {options.size}×{options.size} pixels, two guidance branches, "
         f"{options.device}, fastest of {options.rounds} steps",
         "",
-        "| variant | s per step | median | ratio | peak memory, GiB |",
+        "| variant | s per step | median | ratio | working memory, GiB |",
         "|---|---|---|---|---|",
     ]
     for name, times in seconds.items():
@@ -74,22 +74,29 @@ def _table(
     return "\n".join(lines)
 
 
-def _reset_peak_memory(device: str) -> None:
+def _start_peak_memory(device: str) -> float:
+    """Starts a new peak and returns the GiB in use now."""
     if device == "cuda":
         import torch
 
         torch.cuda.reset_peak_memory_stats()
-    else:
-        Path("/proc/self/clear_refs").write_text("5")
+        return torch.cuda.memory_allocated() / 2**30
+    Path("/proc/self/clear_refs").write_text("5")
+    return _process_memory_gib("VmRSS")
 
 
-def _peak_memory_gib(device: str) -> float:
+def _peak_memory(device: str) -> float:
+    """The GiB at the peak since it was started."""
     if device == "cuda":
         import torch
 
         return torch.cuda.max_memory_allocated() / 2**30
+    return _process_memory_gib("VmHWM")
+
+
+def _process_memory_gib(field: str) -> float:
     status = Path("/proc/self/status").read_text()
-    [kib] = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")]
+    [kib] = [line.split()[1] for line in status.splitlines() if line.startswith(field)]
     return int(kib) / 2**20
 
 
