@@ -58,11 +58,13 @@ class LivePhotoLoader(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, file, motion_lora=NO_LORA, **_):
         """Loads again when a file was replaced under the same name."""
-        lora = None if motion_lora == NO_LORA else model_files.motion_lora_path(motion_lora)
-        return [
-            model_files.fingerprint(model_files.checkpoint_path(file)),
-            lora and model_files.fingerprint(lora),
-        ]
+        fingerprints = []
+        # ComfyUI passes None for an input that is fed by a link.
+        if file is not None:
+            fingerprints.append(model_files.fingerprint(model_files.checkpoint_path(file)))
+        if motion_lora not in (None, NO_LORA):
+            fingerprints.append(model_files.fingerprint(model_files.motion_lora_path(motion_lora)))
+        return fingerprints
 
     @classmethod
     def execute(cls, file, motion_lora=NO_LORA, lora_strength=1.0) -> io.NodeOutput:
@@ -106,6 +108,8 @@ class LivePhotoDINOv2Loader(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, file):
         """Loads again when the file was replaced under the same name."""
+        if file is None:
+            return None
         return model_files.fingerprint(model_files.content_encoder_path(file))
 
     @classmethod

@@ -1,6 +1,7 @@
 """Weighing the words of the sentence."""
 
 from comfy_api.latest import io, ui
+from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..livephoto_core.charts import word_weights_picture
 from ..livephoto_core.comfyui.prompt_words import traced_text
@@ -57,7 +58,7 @@ class TextReweight(io.ComfyNode):
             outputs=[
                 io.Conditioning.Output(display_name="positive", tooltip="One per frame."),
                 io.Conditioning.Output(
-                    display_name="negative", tooltip="Empty if no negative is connected."
+                    display_name="negative", tooltip="Only with negative connected."
                 ),
             ],
         )
@@ -76,7 +77,10 @@ class TextReweight(io.ComfyNode):
             overrides=overrides,
             text=sentence,
         )
-        weighted_negative = None
+        weighted_negative = ExecutionBlocker(
+            "TextReweight: its negative output is in use, but nothing is connected to its negative "
+            "input. Connect the encoded negative prompt."
+        )
         if negative is not None:
             weighted_negative, _ = reweight_conditioning(
                 livephoto, negative, num_frames=frames, strength=strength

@@ -31,6 +31,7 @@ from .compatibility import (
     check_latent_size,
     check_model,
     check_not_compiled,
+    check_one_gpu,
     check_reference,
     check_text_frames,
 )
@@ -119,8 +120,8 @@ def _add_twin(model: ModelPatcher, behaviour: type, path: str, **attributes: Any
 def _renew_twins(model: ModelPatcher, clone: ModelPatcher) -> None:
     """Makes the twins again for a clone onto other weights.
 
-    ComfyUI does that for LoRA hooks under dynamic VRAM and for several GPUs; twins share the
-    parameters of the layers they were made from.
+    ComfyUI clones so for LoRA hooks under dynamic VRAM; twins share the parameters of the layers
+    they were made from.
     """
     if clone.model is model.model:
         return
@@ -140,6 +141,7 @@ def _run_opener(
     def open_run(executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         guider = executor.class_obj
         model, num_frames = guider.model_patcher, noise.shape[0]
+        check_one_gpu(model)
         check_not_compiled(model, guider.model_options)
         windows = guider.model_options.get("context_handler") is not None
         if not windows or num_frames < 2:
@@ -185,7 +187,12 @@ def _call_unet(
     **kwargs: Any,
 ) -> Tensor:
     """A DIFFUSION_MODEL wrapper: opens a call, in which the hooks do their work."""
-    run: Run = transformer_options[RUN]
+    run: Run | None = transformer_options.get(RUN)
+    if run is None:
+        raise RuntimeError(
+            "LivePhoto is applied to this model, but the node that samples it goes around "
+            "ComfyUI's samplers. Use KSampler, SamplerCustomAdvanced or LivePhotoSampler."
+        )
     call = run.begin_call(
         batch_size=x.shape[0],
         num_chunks=len(transformer_options["cond_or_uncond"]),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import comfy.model_base
+import comfy.model_sampling
+import comfy.supported_models
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
 from ..models.config import LivePhotoConfig, UNetLayout
@@ -39,39 +40,55 @@ _FAMILIES = {
 _LOAD_SD15 = "Load an SD-1.5 checkpoint (the text-to-image one) with Load Checkpoint."
 
 
-def check_model(model: ModelPatcher, config: LivePhotoConfig) -> None:
-    """Raises ValueError unless `model` is the kind of UNet the checkpoint was made for."""
+def check_base_model(model: ModelPatcher) -> None:
+    """Raises ValueError unless `model` is an SD-1.5 text-to-image model that predicts noise."""
     base = model.model
-    unet = getattr(base, "diffusion_model", None)
     family = type(base.model_config).__name__
     name = _FAMILIES.get(family, family)
-    if not isinstance(unet, UNetModel):
+    is_sd15 = isinstance(base.model_config, comfy.supported_models.SD15)
+    if not is_sd15 or not isinstance(getattr(base, "diffusion_model", None), UNetModel):
         raise ValueError(f"model: LivePhoto animates SD-1.5 models, this is {name}. {_LOAD_SD15}")
-    unet_config = base.model_config.unet_config
-    layout = unet_layout(unet_config)
-    if layout.context_dim != config.layout.context_dim or unet_config.get("adm_in_channels"):
-        raise ValueError(f"model: LivePhoto animates SD-1.5 models, this is {name}. {_LOAD_SD15}")
-    if unet_config["in_channels"] != config.layout.latent_channels:
-        kind = "an inpainting model" if unet_config["in_channels"] == 9 else name
+    in_channels = base.model_config.unet_config["in_channels"]
+    if in_channels != base.latent_format.latent_channels:
+        kind = "an inpainting model" if in_channels == 9 else name
         raise ValueError(
-            f"model: this is {kind} with {unet_config['in_channels']} input channels; LivePhoto "
-            f"needs one with {config.layout.latent_channels}. {_LOAD_SD15}"
+            f"model: this is {kind} with {in_channels} input channels; LivePhoto needs one with "
+            f"{base.latent_format.latent_channels}. {_LOAD_SD15}"
         )
-    if base.model_type is not comfy.model_base.ModelType.EPS:
+    sampling = model.get_model_object("model_sampling")
+    if not isinstance(sampling, comfy.model_sampling.EPS) or isinstance(
+        sampling, comfy.model_sampling.V_PREDICTION
+    ):
         raise ValueError(
-            f"model: this {name} model predicts {base.model_type.name}, the motion weights were "
-            f"trained with a model that predicts noise (EPS). {_LOAD_SD15}"
+            f"model: this {name} model does not predict noise (EPS) but, for example, v; the "
+            f"motion weights were trained with one that does. {_LOAD_SD15}"
         )
+
+
+def check_model(model: ModelPatcher, config: LivePhotoConfig) -> None:
+    """Raises ValueError unless `model` is the kind of UNet the checkpoint was made for."""
+    check_base_model(model)
+    layout = unet_layout(model.model.model_config.unet_config)
     if layout != config.layout:
         raise ValueError(
-            f"model: its blocks are {layout.block_channels} wide, the motion weights are for "
-            f"{config.layout.block_channels}: they belong to another base model. The demo weights "
-            "go with LivePhotoDemoModel, all others with SD-1.5 checkpoints."
+            f"model: its blocks are {layout.block_channels} wide, its text {layout.context_dim}; "
+            f"the motion weights are for {config.layout.block_channels} and "
+            f"{config.layout.context_dim}: they belong to another base model. Use weights made for "
+            "it, or an SD-1.5 checkpoint with weights for SD-1.5."
         )
     if ATTACHMENT in model.attachments:
         raise ValueError(
             f"model: it already carries {model.attachments[ATTACHMENT].name}. Connect the model "
             "from before the first ApplyLivePhoto; LivePhotoSampler applies it by itself."
+        )
+
+
+def check_one_gpu(model: ModelPatcher) -> None:
+    """Raises ValueError if ComfyUI was told to spread the model over several GPUs."""
+    if model.get_additional_models_with_key("multigpu"):
+        raise ValueError(
+            "model: it is spread over several GPUs, LivePhoto runs on one. Remove the MultiGPU "
+            "node."
         )
 
 
@@ -200,9 +217,8 @@ def check_not_compiled(model: ModelPatcher, model_options: dict[str, Any]) -> No
     """Raises ValueError if the UNet, or a part of it, runs under torch.compile.
 
     ComfyUI's TorchCompileModel drops every guard on `transformer_options`, through which all
-    patches
-    of a model travel: a compiled UNet then silently runs what it ran first (for instance without
-    the motion modules). A clear refusal is better than a wrong video.
+    patches of a model travel: a compiled UNet then silently runs what it ran first (for instance
+    without the motion modules). A clear refusal is better than a wrong video.
     """
     wrappers = model_options.get("transformer_options", {}).get("wrappers", {})
     by_wrapper = "torch.compile" in wrappers.get("apply_model", {})

@@ -42,7 +42,8 @@ class ContentEncoder:
         Returns:
             (b 256 d).
         """
-        comfy.model_management.load_model_gpu(self.patcher)
+        # In full: the plain layers inside are not cast from the CPU one by one.
+        comfy.model_management.load_models_gpu([self.patcher], force_full_load=True)
         [model] = self.patcher.model
         return encode_patch_tokens(model, images.to(self.patcher.load_device))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import comfy.model_management
@@ -13,7 +14,8 @@ from torch import Tensor
 
 from ..diffusion.inversion import ddim_inversion
 from ..diffusion.prior import mix_prior
-from .compatibility import ATTACHMENT
+from .compatibility import ATTACHMENT, check_base_model
+from .noise_schedule import ModelSampling
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -47,7 +49,6 @@ class InversionSampler(comfy.samplers.Sampler):
             sigma = model_sampling.sigmas[timestep].to(latents)
             scaled = latents * (sigma**2 + 1) ** 0.5
             denoised = model_wrap(scaled, sigma.expand(latents.shape[0]), **extra_args)
-            progress.update(1)
             return (scaled - denoised) / sigma
 
         return ddim_inversion(
@@ -55,7 +56,17 @@ class InversionSampler(comfy.samplers.Sampler):
             latent_image.float(),
             alphas_cumprod=1 / (model_sampling.sigmas.float() ** 2 + 1),
             num_steps=self.num_steps,
+            progress=progress.update_absolute,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Inversion:
+    """One inversion made, and what it was made with."""
+
+    num_steps: int
+    conditioning: list[Any] | None
+    result: Tensor
 
 
 def invert_reference(
@@ -76,22 +87,23 @@ def invert_reference(
     Returns:
         Unit-variance noise, (1 c h w), fp32, on the CPU.
     Raises:
-        ValueError: If LivePhoto is already applied to `model`.
+        ValueError: If LivePhoto is already applied to `model`, or it is no SD-1.5 model.
     """
     if ATTACHMENT in model.attachments:
         raise ValueError(
             "model: PriorInversion inverts with the base model alone. Connect the model "
             "from before ApplyLivePhoto."
         )
-    done = reference.inversions.setdefault(model, {})
-    key = (num_steps, _content_key(conditioning))
-    if key not in done:
-        done[key] = _invert(model, reference.latent, num_steps, conditioning)
-    return done[key]
-
-
-def _content_key(conditioning: list[Any] | None) -> Any:
-    return None if conditioning is None else tuple(float(c[0].double().sum()) for c in conditioning)
+    check_base_model(model)
+    done = reference.inversions.setdefault(model, [])
+    for inversion in done:
+        # The same object: ComfyUI's cache keeps a CONDITIONING as long as nothing before it
+        # changes.
+        if inversion.num_steps == num_steps and inversion.conditioning is conditioning:
+            return inversion.result
+    result = _invert(model, reference.latent, num_steps, conditioning)
+    done.append(Inversion(num_steps=num_steps, conditioning=conditioning, result=result))
+    return result
 
 
 def _invert(
@@ -100,9 +112,12 @@ def _invert(
     if conditioning is None:
         context_dim = model.model.model_config.unet_config["context_dim"]
         conditioning = [[torch.zeros(1, 77, context_dim), {}]]
-    guider = comfy.samplers.CFGGuider(model)
+    plain = model.clone()
+    # Also for a model that a node has set to LCM, say, whose denoised latents are no x₀.
+    plain.add_object_patch("model_sampling", ModelSampling("scaled_linear"))
+    guider = comfy.samplers.CFGGuider(plain)
     guider.inner_set_conds({"positive": conditioning})
-    model_sampling: Any = model.get_model_object("model_sampling")
+    model_sampling: Any = plain.get_model_object("model_sampling")
     inverted = guider.sample(
         torch.zeros_like(latent),
         latent,

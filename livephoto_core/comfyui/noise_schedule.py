@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import comfy.model_sampling
+from torch import Tensor
 
+from ..diffusion.schedules import schedule_sigmas
 from ..models.config import NoiseSchedule
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
-_LDM_NAMES: dict[NoiseSchedule, str] = {"scaled_linear": "linear", "linear": "sqrt_linear"}
-
 
 class ModelSampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
-    """Noise prediction over a discrete schedule of betas from 0.00085 to 0.012."""
+    """Noise prediction over the σ of a schedule, which are plain attributes, not buffers.
+
+    Under dynamic VRAM ComfyUI backs up the buffers of a model by name and writes them back after it
+    has swapped object patches: σ of the base's `model_sampling` would land in this one, and this
+    one's in the user's model for good.
+    """
 
     def __init__(self, schedule: NoiseSchedule) -> None:
         super().__init__()
-        self._register_schedule(
-            beta_schedule=_LDM_NAMES[schedule], linear_start=0.00085, linear_end=0.012
-        )
+        self.set_sigmas(schedule_sigmas(schedule))
+
+    def set_sigmas(self, sigmas: Tensor) -> None:
+        """Takes the σ of all timesteps, (t,), rising."""
+        self.sigmas = sigmas.float()
+        self.log_sigmas = sigmas.log().float()
+
+    def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
+        """Ignores what ComfyUI writes back; see the class."""
 
 
 def set_noise_schedule(model: ModelPatcher, schedule: NoiseSchedule) -> None:

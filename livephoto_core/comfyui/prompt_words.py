@@ -11,6 +11,7 @@ import folder_paths
 from torch import Tensor
 
 _START, _END = 49406, 49407
+_TEXT_NODES = ("PrimitiveString", "PrimitiveStringMultiline")
 
 
 @dataclass(frozen=True)
@@ -63,22 +64,22 @@ def traced_text(prompt: dict[str, Any] | None, node_id: str | None, input_name: 
         node_id: The node whose input is asked for.
         input_name: The conditioning input.
     Returns:
-        The text of the CLIPTextEncode (or a node like it) that feeds the input, `None` if another
-        kind of node does.
+        The text of the CLIPTextEncode that feeds the input, `None` if another kind of node does:
+        only of core's nodes it is known that the text shown is the text encoded.
     """
     if prompt is None or node_id is None:
         return None
     encoder = _linked_node(prompt, prompt.get(str(node_id)), input_name)
-    if encoder is None:
+    if encoder is None or encoder["class_type"] != "CLIPTextEncode":
         return None
     text = encoder["inputs"].get("text")
     if isinstance(text, str):
         return text
     source = _linked_node(prompt, encoder, "text")
-    if source is None:
+    if source is None or source["class_type"] not in _TEXT_NODES:
         return None
-    strings = [value for value in source["inputs"].values() if isinstance(value, str)]
-    return strings[0] if len(strings) == 1 else None
+    value = source["inputs"].get("value")
+    return value if isinstance(value, str) else None
 
 
 def _linked_node(

@@ -31,7 +31,7 @@ class LivePhotoReference:
 
     latent: Tensor
     patch_tokens: Tensor | None = None
-    inversions: WeakKeyDictionary[Any, dict[Any, Tensor]] = field(default_factory=WeakKeyDictionary)
+    inversions: WeakKeyDictionary[Any, list[Any]] = field(default_factory=WeakKeyDictionary)
 
     @property
     def size_px(self) -> tuple[int, int]:

@@ -47,13 +47,32 @@ def apply(model, livephoto, level=5.0):
         ("SD3", "this is SD3"),
         ("Flux", "this is Flux"),
         ("SD15 inpaint", "an inpainting model with 9 input channels"),
-        ("SD15 v-prediction", "predicts V_PREDICTION"),
+        ("SD15 v-prediction", "does not predict noise"),
     ],
 )
 def test_other_kinds_of_models_are_refused_by_name(livephoto, family, message):
     context = {"context_dim": LAYOUT.context_dim} if family.startswith("SD15") else {}
     with pytest.raises(ValueError, match=message):
         apply(small_model(family, **context), livephoto)
+
+
+def test_model_spread_over_several_gpus_is_refused(model, livephoto):
+    applied = apply(model, livephoto)
+    applied.set_additional_models("multigpu", [model])
+    with pytest.raises(ValueError, match="Remove the MultiGPU node"):
+        sample(applied)
+
+
+def test_unet_called_around_the_samplers_is_refused(model, livephoto):
+    applied = apply(model, livephoto)
+    options = {"wrappers": applied.wrappers, "cond_or_uncond": [0]}
+    with pytest.raises(RuntimeError, match="goes around ComfyUI's samplers"):
+        applied.model.apply_model(
+            torch.zeros(2, 4, 8, 8),
+            torch.ones(2),
+            c_crossattn=random_text()[0][0].expand(2, -1, -1),
+            transformer_options=options,
+        )
 
 
 def test_other_widths_are_refused(livephoto):

@@ -152,5 +152,6 @@ def test_step_agrees_with_diffusers(kind):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["AnimateDiff v2", "PIA"])
-def test_step_of_sd15_size_agrees_with_diffusers(kind):
+def test_step_of_sd15_size_agrees_with_diffusers(kind, comfy_in_process):
+    """`comfy_in_process` lets go of the models afterwards: they take several GiB."""
     assert relative_error(kind, UNetLayout()) <= 1e-4

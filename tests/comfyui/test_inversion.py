@@ -8,11 +8,13 @@ import pytest
 import torch
 from comfy.samplers import KSampler, sampler_object
 from comfy_extras.nodes_custom_sampler import BasicGuider, SamplerCustomAdvanced
+from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from diffusers import DDIMInverseScheduler
 
 from livephoto_core.comfyui.apply import apply_livephoto, empty_latent
 from livephoto_core.comfyui.inversion import PriorNoise, invert_reference
 from livephoto_core.diffusion.prior import prior_coefficients
+from tests.comfyui.sd15_checkpoint import small_model
 from tests.comfyui.tiny_models import FULL, random_reference, random_text, tiny_livephoto, tiny_sd15
 
 
@@ -71,10 +73,12 @@ def test_other_steps_prompt_or_model_invert_again(model, reference):
     counted, calls = count_calls(model)
     invert_reference(counted, reference, num_steps=2)
     invert_reference(counted, reference, num_steps=3)
-    invert_reference(counted, reference, num_steps=2, conditioning=random_text())
+    text = random_text()
+    for conditioning in (text, text, random_text()):
+        invert_reference(counted, reference, num_steps=2, conditioning=conditioning)
     other, other_calls = count_calls(model)
     invert_reference(other, reference, num_steps=2)
-    assert (len(calls), len(other_calls)) == (7, 2)
+    assert (len(calls), len(other_calls)) == (9, 2)
 
 
 def test_inversion_leaves_model_and_its_forgotten_results_alone(model, reference):
@@ -104,6 +108,19 @@ def test_model_with_livephoto_applied_is_refused(model, reference):
     applied = apply_livephoto(model, tiny_livephoto(FULL), reference, 5)
     with pytest.raises(ValueError, match="from before ApplyLivePhoto"):
         invert_reference(applied, reference, num_steps=2)
+
+
+@pytest.mark.parametrize("family", ["SDXL", "SD20", "SD3", "Flux", "SD15 inpaint"])
+def test_other_kinds_of_models_are_refused(reference, family):
+    with pytest.raises(ValueError, match=r"^model: "):
+        invert_reference(small_model(family), reference, num_steps=2)
+
+
+def test_inversion_ignores_the_sampling_set_for_the_video(model, reference):
+    """LCM's denoised latents are not those that DDIM needs."""
+    lcm = ModelSamplingDiscrete().patch(model, "lcm", False)[0]
+    plain = invert_reference(model, reference, num_steps=3)
+    assert torch.equal(invert_reference(lcm, reference, num_steps=3), plain)
 
 
 def test_noise_is_the_mix_of_equation_3(reference):

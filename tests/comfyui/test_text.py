@@ -133,14 +133,22 @@ PROMPT = {
     "2": {"class_type": "PrimitiveString", "inputs": {"value": "a tide"}},
     "3": {"class_type": "CLIPTextEncode", "inputs": {"text": ["2", 0], "clip": ["9", 1]}},
     "4": {"class_type": "ConditioningCombine", "inputs": {"a": ["1", 0], "b": ["3", 0]}},
+    "8": {"class_type": "LoadTextFile", "inputs": {"file": "prompt_01.txt"}},
+    "10": {"class_type": "CLIPTextEncode", "inputs": {"text": ["8", 0], "clip": ["9", 1]}},
+    "11": {"class_type": "WildcardEncode", "inputs": {"text": "a {red|blue} dog"}},
+    "12": {"class_type": "TextReweight", "inputs": {"positive": ["10", 0]}},
+    "13": {"class_type": "TextReweight", "inputs": {"positive": ["11", 0]}},
     "5": {"class_type": "TextReweight", "inputs": {"positive": ["1", 0]}},
     "6": {"class_type": "TextReweight", "inputs": {"positive": ["3", 0]}},
     "7": {"class_type": "TextReweight", "inputs": {"positive": ["4", 0]}},
 }
 
 
-@pytest.mark.parametrize(("node", "text"), [("5", "a wave"), ("6", "a tide"), ("7", None)])
-def test_sentence_is_found_in_the_graph(node, text):
+@pytest.mark.parametrize(
+    ("node", "text"),
+    [("5", "a wave"), ("6", "a tide"), ("7", None), ("12", None), ("13", None)],
+)
+def test_sentence_is_found_in_the_graph_or_not_guessed(node, text):
     assert traced_text(PROMPT, node, "positive") == text
 
 
