@@ -1,0 +1,65 @@
+"""Which combinations of shape, colour and motion training never sees, and scenes of either side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .scene import AMOUNTS, COLOURS, EVALUATION_AMOUNTS, MOTIONS, SHAPES, Scene, sample_scene
+
+_COLOUR_NAMES = tuple(COLOURS)
+_SHAPE_STRIDE = 3  # prime to the eight colours: no colour loses two shapes for the same motion
+
+
+def is_held_out(scene: Scene) -> bool:
+    """Whether the scene's shape, colour and motion are never seen together in training.
+
+    One colour of eight is held out for each pair of shape and motion: an eighth of all
+    combinations. So each pair is seen in training with the seven other colours, and no shape,
+    colour or motion is rarer there than another.
+    """
+    return scene.colour == held_out_colour(scene.shape, scene.motion)
+
+
+def held_out_colour(shape: str, motion: str) -> str:
+    """The colour in which training never shows this shape with this motion."""
+    number = _SHAPE_STRIDE * SHAPES.index(shape) + MOTIONS.index(motion)
+    return _COLOUR_NAMES[number % len(_COLOUR_NAMES)]
+
+
+def held_out_combinations() -> tuple[tuple[str, str, str], ...]:
+    """All (shape, colour, motion) that training never sees."""
+    return tuple((s, held_out_colour(s, m), m) for s in SHAPES for m in MOTIONS)
+
+
+def sample_training_scene(
+    seed: int,
+    index: int,
+    *,
+    motions: Sequence[str] = MOTIONS,
+    amounts: tuple[float, float] = AMOUNTS,
+) -> Scene:
+    """A scene whose combination is not held out.
+
+    Args:
+        seed: Names the stream, 0 or more.
+        index: Number of the scene in it, 0 or more.
+        motions: Motions to choose from.
+        amounts: Lowest and highest speed, as fractions of the scene's highest.
+    """
+    free = sample_scene(seed, index, motions=motions, amounts=amounts)
+    left_out = held_out_colour(free.shape, free.motion)
+    colours = [name for name in _COLOUR_NAMES if name != left_out]
+    return sample_scene(seed, index, colours=colours, motions=motions, amounts=amounts)
+
+
+def sample_evaluation_scene(
+    seed: int,
+    index: int,
+    *,
+    motions: Sequence[str] = MOTIONS,
+    amounts: tuple[float, float] = EVALUATION_AMOUNTS,
+) -> Scene:
+    """A scene whose combination is held out, fast enough for its motion to be measured."""
+    free = sample_scene(seed, index, motions=motions, amounts=amounts)
+    colours = [held_out_colour(free.shape, free.motion)]
+    return sample_scene(seed, index, colours=colours, motions=motions, amounts=amounts)
