@@ -153,7 +153,7 @@ def _build_venv(folder: Path, python: Path) -> None:
     tree = home() / f"ComfyUI-{NEWEST.version}"
     if not tree.is_dir():
         obtain_tree(python, NEWEST, destination=tree, log=_log())
-    command = [*install, *TORCH, *_test_extra(), "--requirement", tree / "requirements.txt"]
+    command = [*install, *TORCH, *_extras(), "--requirement", tree / "requirements.txt"]
     run_logged(command, title="Installing PyTorch and ComfyUI's requirements", log=_log())
 
 
@@ -175,15 +175,16 @@ def _venv_inputs(folder: Path) -> str:
         "python": sys.version,
         "constraints": constraints,
         "torch": TORCH,
-        "test_extra": _test_extra(),
+        "extras": _extras(),
         "comfyui": NEWEST.sha256,
     }
     return json.dumps(inputs, indent=1)
 
 
-def _test_extra() -> list[str]:
+def _extras() -> list[str]:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    return project["optional-dependencies"]["test"]
+    extras = project["optional-dependencies"]
+    return [*extras["test"], *extras["train"]]
 
 
 def _holds(path: Path, text: str) -> bool:

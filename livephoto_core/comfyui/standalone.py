@@ -1,0 +1,43 @@
+"""ComfyUI's modules outside of a running ComfyUI: for training, from the command line."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+PATH_VARIABLE = "COMFYUI_PATH"
+
+
+def use_comfyui(path: str | os.PathLike[str] | None = None, *, device: str = "cpu") -> None:
+    """Makes `import comfy` work, and sets ComfyUI up for training.
+
+    Must come before anything imports `comfy`: ComfyUI chooses its device and its attention when it
+    is imported. PyTorch's attention is the one that is fast on a CPU and has a gradient.
+
+    Args:
+        path: ComfyUI's folder; by default what the environment variable COMFYUI_PATH says.
+        device: "cpu" or "cuda".
+    Raises:
+        ValueError: If there is no ComfyUI.
+    """
+    folder = path or os.environ.get(PATH_VARIABLE)
+    if folder:
+        if not (Path(folder) / "comfy" / "sd.py").is_file():
+            raise ValueError(
+                f"There is no ComfyUI in {folder}. Give --comfyui (or {PATH_VARIABLE}) the folder "
+                "that holds ComfyUI's main.py."
+            )
+        # First, or the pack's own `nodes` would be taken for ComfyUI's nodes.py.
+        if str(Path(folder).resolve()) not in sys.path:
+            sys.path.insert(0, str(Path(folder).resolve()))
+    elif importlib.util.find_spec("comfy") is None:
+        raise ValueError(
+            "Training builds the model from ComfyUI's classes, and no ComfyUI was named. Give "
+            f"--comfyui (or set {PATH_VARIABLE} to) the folder that holds ComfyUI's main.py."
+        )
+    from comfy.cli_args import args
+
+    args.cpu = device == "cpu"
+    args.use_pytorch_cross_attention = True

@@ -1,0 +1,1 @@
+"""Data preparation: videos and captions in, shards of latents, text tokens and SSIM values out."""

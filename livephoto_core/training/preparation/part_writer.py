@@ -1,0 +1,119 @@
+"""Examples in, encoded and sharded; rejections in, listed."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import torch
+from torch import Tensor
+
+from .encoder import ClipEncoder
+from .examples import Example, Rejection
+from .progress import PartProgress, RejectedList, ShardRecord
+from .shards import Sample, ShardWriter
+from .sources import VideoSource
+
+
+class PartWriter:
+    """Writes one machine's part, continuing after its last complete shard.
+
+    Batches never reach over the end of a shard: a shard then depends on nothing but the videos from
+    where the last one ended, and is the same bytes whether or not the run was ever interrupted.
+
+    Args:
+        progress: The part, with what is already there.
+        encoder: Of frames and captions.
+        clips_per_shard: Clips in every shard but the last.
+        clips_per_batch: Clips encoded at once.
+    """
+
+    def __init__(
+        self,
+        progress: PartProgress,
+        encoder: ClipEncoder,
+        *,
+        clips_per_shard: int,
+        clips_per_batch: int,
+    ) -> None:
+        self.last_record: ShardRecord | None = None
+        self._num_shards = 0
+        for self.last_record in progress.records():
+            self._num_shards += 1
+        self._progress = progress
+        self._encoder = encoder
+        self._clips_per_shard = clips_per_shard
+        self._clips_per_batch = clips_per_batch
+        self._pending: list[tuple[VideoSource, Example]] = []
+        self._shard: ShardWriter | None = None
+        self._last_source: VideoSource | None = None
+        keep_bytes = self.last_record.rejected_bytes if self.last_record else 0
+        self._rejected = RejectedList(progress.rejected_path, keep_bytes=keep_bytes)
+
+    def __enter__(self) -> PartWriter:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._rejected.close()
+        if self._shard is not None:
+            self._shard.discard()
+
+    def take(self, source: VideoSource, outcome: Example | Rejection) -> None:
+        """Stores or lists the next entry of the source."""
+        self._last_source = source
+        if isinstance(outcome, Rejection):
+            self._rejected.add(source=source.name, reason=outcome.reason)
+            return
+        self._pending.append((source, outcome))
+        room = self._clips_per_shard - (self._shard.num_clips if self._shard else 0)
+        if len(self._pending) == min(room, self._clips_per_batch):
+            self._encode_pending()
+        if self._shard is not None and self._shard.num_clips == self._clips_per_shard:
+            self._close(self._shard)
+
+    def finish(self) -> None:
+        """Writes what is left, after the last entry."""
+        self._encode_pending()
+        if self._shard is not None:
+            self._close(self._shard)
+        self._rejected.sync()
+
+    def _encode_pending(self) -> None:
+        if not self._pending:
+            return
+        frames = torch.cat([torch.from_numpy(example.clip.frames) for _, example in self._pending])
+        latents = self._encoder.encode_images(frames.float() / 255)
+        for (source, example), clip in zip(
+            self._pending, latents.chunk(len(self._pending)), strict=True
+        ):
+            self._store(source, example, clip)
+        self._pending.clear()
+
+    def _store(self, source: VideoSource, example: Example, latents: Tensor) -> None:
+        sample = Sample(source, example, latents, self._encoder.encode_text(example.caption))
+        if not (latents.half().isfinite().all() and sample.text.half().isfinite().all()):
+            self._rejected.add(source=source.name, reason="the encoders gave NaN or infinity")
+            return
+        if self._shard is None:
+            self._shard = ShardWriter(self._progress.shard_path(self._num_shards))
+        self._shard.add(sample)
+
+    def _close(self, shard: ShardWriter) -> None:
+        assert self._last_source is not None, "a shard has clips, so there was a source"
+        record = ShardRecord(
+            name=shard.path.name,
+            num_clips=shard.num_clips,
+            num_bytes=shard.finish(),
+            position=self._last_source.position,
+            source=self._last_source.name,
+            rejected_bytes=self._rejected.sync(),
+            ssim=shard.ssim,
+        )
+        self._progress.save(record)
+        shard.publish()
+        self._num_shards += 1
+        self._shard = None

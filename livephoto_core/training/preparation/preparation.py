@@ -1,0 +1,170 @@
+"""From videos and captions to a data set that the training loop reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from .atomic_files import write_atomically
+from .clip_sampling import ClipConfig
+from .description import write_description
+from .encoder import ClipEncoder
+from .part_writer import PartWriter
+from .progress import PartProgress, ShardRecord, check_settings
+from .shards import half_precision_npy
+from .sources import SourceConfig, VideoSource, iterate_sources
+from .worker_pool import WorkerPool
+
+
+@dataclass(frozen=True)
+class PreparationConfig:
+    """What to prepare, and where to.
+
+    Args:
+        sources: Which videos.
+        output: Folder of the data set. A run that was stopped continues there.
+        clips: What a clip is.
+        clips_per_shard: Clips per tar file; also how much work a kill can cost.
+        clips_per_batch: Clips that the VAE encodes at once.
+        num_workers: Processes that decode.
+    """
+
+    sources: SourceConfig
+    output: Path
+    clips: ClipConfig = field(default_factory=ClipConfig)
+    clips_per_shard: int = 1000
+    clips_per_batch: int = 1
+    num_workers: int = 2
+
+    def __post_init__(self) -> None:
+        counts = {
+            "--clips-per-shard": self.clips_per_shard,
+            "--clips-per-batch": self.clips_per_batch,
+            "--workers": self.num_workers,
+        }
+        for option, value in counts.items():
+            if value < 1:
+                raise ValueError(f"{option} must be at least 1, got {value}.")
+        if self.output.exists() and not self.output.is_dir():
+            raise ValueError(f"--output: {self.output} is a file; give a folder.")
+
+
+@dataclass(frozen=True)
+class PreparationResult:
+    """What a run has come to.
+
+    Args:
+        num_videos: Videos of this part that were looked at.
+        num_rejected: Of these, how many were left out.
+        num_clips: Clips of the whole data set; `None` while other parts are not complete.
+    """
+
+    num_videos: int
+    num_rejected: int
+    num_clips: int | None
+
+
+def prepare(config: PreparationConfig, encoder: ClipEncoder) -> PreparationResult:
+    """Writes the data set, or what is still missing of it.
+
+    Whoever completes the last part also writes dataset.json. Killed at any moment and started
+    again, it ends with the same bytes as a run in one go.
+
+    Raises:
+        ValueError: Naming the option that is wrong, before the first video is read; or if no video
+            could be used, or the source is not the one the data set was begun with.
+    """
+    facts = _facts(config, encoder)
+    check_settings(config.output, _settings(config, facts))
+    index, count = config.sources.part
+    parts = [PartProgress(config.output, (number, count)) for number in range(1, count + 1)]
+    part = parts[index - 1]
+    with part.lock():
+        if part.summary is None:
+            empty_text = half_precision_npy(encoder.encode_text(""))
+            write_atomically(config.output / "empty_text.npy", empty_text)
+            _prepare_part(config, encoder, part)
+    summary = part.summary
+    assert summary is not None, "the part has just been completed"
+    num_clips = None
+    if all(other.summary is not None for other in parts):
+        num_clips = write_description(config.output, parts, facts)
+    return PreparationResult(**summary, num_clips=num_clips)
+
+
+def _facts(config: PreparationConfig, encoder: ClipEncoder) -> dict[str, Any]:
+    width, height = config.clips.size_px
+    latents = encoder.encode_images(torch.zeros(1, height, width, 3))
+    if latents.shape[2:] != (height // 8, width // 8):
+        raise ValueError(
+            f"--checkpoint: {encoder.name} has a VAE that makes {tuple(latents.shape[2:])} latents "
+            f"of {width}x{height} px pictures; SD-1.5's are an eighth as large."
+        )
+    return {
+        "num_frames": config.clips.num_frames,
+        "size_px": list(config.clips.size_px),
+        "latent_channels": latents.shape[1],
+        "context_dim": encoder.encode_text("").shape[1],
+        "base_checkpoint": {"name": encoder.name, "sha256": encoder.sha256},
+    }
+
+
+def _settings(config: PreparationConfig, facts: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "--checkpoint": facts["base_checkpoint"]["sha256"],
+        "--source": config.sources.source.name,
+        "--video-path": config.sources.video_path,
+        "--caption-column": config.sources.caption_column,
+        "--shard-of (the number of parts)": config.sources.part[1],
+        "--size": config.clips.size_px,
+        "--frames": config.clips.num_frames,
+        "--min-stride": config.clips.strides[0],
+        "--max-stride": config.clips.strides[1],
+        "--seed": config.clips.seed,
+        "--clips-per-shard": config.clips_per_shard,
+        "--clips-per-batch": config.clips_per_batch,
+    }
+
+
+def _prepare_part(config: PreparationConfig, encoder: ClipEncoder, part: PartProgress) -> None:
+    num_videos = sum(1 for _ in iterate_sources(config.sources))
+    with ExitStack() as stack:
+        writer = PartWriter(
+            part,
+            encoder,
+            clips_per_shard=config.clips_per_shard,
+            clips_per_batch=config.clips_per_batch,
+        )
+        stack.enter_context(writer)
+        bar = stack.enter_context(tqdm(total=num_videos, unit="video", desc="Preparing"))
+        pool = stack.enter_context(WorkerPool(config.num_workers, config.clips))
+        sources = iterate_sources(config.sources)
+        if writer.last_record is not None:
+            bar.update(_skip(sources, writer.last_record))
+        for source, outcome in pool.map(sources):
+            writer.take(source, outcome)
+            bar.update()
+        writer.finish()
+    with part.rejected_path.open("rb") as file:
+        num_rejected = sum(1 for _ in file)
+    part.complete(num_videos=num_videos, num_rejected=num_rejected)
+
+
+def _skip(sources: Iterator[VideoSource], record: ShardRecord) -> int:
+    """Moves on to the first entry after the record's shard; returns how many came before it."""
+    for count, source in enumerate(sources, start=1):
+        if source.position < record.position:
+            continue
+        if (source.position, source.name) == (record.position, record.source):
+            return count
+        break
+    raise ValueError(
+        f"--source: {record.source} is no longer entry {record.position + 1} of it, as it was when "
+        f"{record.name} was written. Put the source back as it was, or give another --output."
+    )

@@ -1,0 +1,175 @@
+"""How far a preparation has come: what a run that was killed continues from."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from .atomic_files import write_atomically
+
+FOLDER = "progress"
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """A shard, and the state right after it.
+
+    Args:
+        name: File name.
+        num_clips: Clips in it.
+        num_bytes: Its size.
+        position: Place in the source of the last video that was looked at for it.
+        source: That video's name.
+        rejected_bytes: Length of the list of rejected videos at that time.
+        ssim: SSIM of its clips: the level edges are made from these.
+    """
+
+    name: str
+    num_clips: int
+    num_bytes: int
+    position: int
+    source: str
+    rejected_bytes: int
+    ssim: list[float]
+
+
+class PartProgress:
+    """The shards and rejected videos of one machine's part.
+
+    A shard is published after its record. So a record without its shard is one that was cut short,
+    and counts for nothing.
+
+    Args:
+        output: The data set's folder.
+        part: (i, n).
+    """
+
+    def __init__(self, output: Path, part: tuple[int, int]) -> None:
+        index, count = part
+        self._output = output
+        self._suffix = "" if count == 1 else f"-{index}of{count}"
+        (output / FOLDER).mkdir(parents=True, exist_ok=True)
+
+    @property
+    def rejected_path(self) -> Path:
+        """The list of rejected videos."""
+        return self._output / f"rejected{self._suffix}.jsonl"
+
+    def shard_path(self, number: int) -> Path:
+        """Where the part's shard of this number, from 0, lies."""
+        return self._output / f"clips{self._suffix}-{number:06d}.tar"
+
+    def records(self) -> Iterator[ShardRecord]:
+        """The complete shards, in order, up to the first that is missing or cut short."""
+        number = 0
+        while (record := self._record(number)) is not None:
+            yield record
+            number += 1
+
+    def save(self, record: ShardRecord) -> None:
+        """Stores a record; its shard must be published next."""
+        content = json.dumps(asdict(record)).encode()
+        write_atomically(self._record_path(record.name), content)
+
+    @property
+    def summary(self) -> dict[str, int] | None:
+        """{"num_videos", "num_rejected"} once the part is complete."""
+        path = self._summary_path
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    def complete(self, *, num_videos: int, num_rejected: int) -> None:
+        """Marks the part as complete."""
+        summary = {"num_videos": num_videos, "num_rejected": num_rejected}
+        write_atomically(self._summary_path, json.dumps(summary).encode())
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keeps a second run out of the same part, where the system has such locks.
+
+        Raises:
+            ValueError: If another run works on it.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        with (self._output / FOLDER / f"lock{self._suffix}").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise ValueError(
+                    f"--output: another run is writing to {self._output}. Wait for it, or give "
+                    "each its own --shard-of."
+                ) from error
+            yield
+
+    @property
+    def _summary_path(self) -> Path:
+        return self._output / FOLDER / f"complete{self._suffix}.json"
+
+    def _record_path(self, shard_name: str) -> Path:
+        return self._output / FOLDER / f"{shard_name}.json"
+
+    def _record(self, number: int) -> ShardRecord | None:
+        shard = self.shard_path(number)
+        path = self._record_path(shard.name)
+        if not shard.is_file() or not path.is_file():
+            return None
+        record = ShardRecord(**json.loads(path.read_text()))
+        return record if record.num_bytes == shard.stat().st_size else None
+
+
+class RejectedList:
+    """The videos that were left out, with the reason: one JSON object per line.
+
+    Args:
+        path: The file.
+        keep_bytes: How much of it stays from an earlier run; the rest is listed again.
+    """
+
+    def __init__(self, path: Path, *, keep_bytes: int) -> None:
+        self._file: TextIO = path.open("a", encoding="utf-8")
+        self._file.truncate(min(keep_bytes, path.stat().st_size))
+
+    def add(self, *, source: str, reason: str) -> None:
+        """Lists a video."""
+        self._file.write(json.dumps({"source": source, "reason": reason}) + "\n")
+
+    def sync(self) -> int:
+        """Puts the list on disk; returns its length in bytes."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return os.fstat(self._file.fileno()).st_size
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def check_settings(output: Path, settings: dict[str, Any]) -> None:
+    """Compares the options with those the data set was begun with, or stores them.
+
+    Args:
+        output: The data set's folder.
+        settings: Option of the command line → value, for all that change the data.
+    Raises:
+        ValueError: Naming the first option that differs.
+    """
+    path = output / FOLDER / "settings.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.is_file():
+        write_atomically(path, json.dumps(settings, indent=1).encode())
+        return
+    begun = json.loads(path.read_text())
+    for option, value in json.loads(json.dumps(settings)).items():
+        if begun.get(option) != value:
+            raise ValueError(
+                f"{option} is {value}, but {output} was begun with {begun.get(option)}. Give the "
+                "same value to continue, or another --output."
+            )

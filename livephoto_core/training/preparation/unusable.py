@@ -1,0 +1,7 @@
+"""The one error of a video that is left out."""
+
+from __future__ import annotations
+
+
+class UnusableVideoError(Exception):
+    """A video, or its caption, is left out of the data set; the message is the reason."""
