@@ -1,0 +1,189 @@
+"""The steps from nothing to `shapes-base.safetensors`; each continues where it was interrupted."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...comfyui.demo_modules import build_autoencoder, build_content_encoder, build_unet
+from ...comfyui.demo_text import TextEncoder, known_token_ids
+from ...training.preparation.atomic_files import write_atomically
+from ..base_model import BaseConfig, TextEncoderConfig, write_base_model
+from ..captions import VOCABULARY
+from .autoencoder import (
+    AutoencoderTask,
+    fit_latent_rgb,
+    held_out_pixels,
+    mean_psnr,
+    normalise_latents,
+)
+from .content_encoder import ContentEncoderTask
+from .latents import encode_pictures
+from .loop import LoopOptions, Task, train
+from .options import PRESETS, TextToImageOptions
+from .pictures import render_pixels, sample_picture
+from .run_folder import read_state
+from .text_to_image import TextToImageTask
+
+MODULE = "livephoto_core.shapes.base_training"
+_NUM_TYPICAL, _NUM_HELD_OUT = 256, 256
+_RESULT = "result.json"
+
+
+def world_config(size_px: int = 64) -> BaseConfig:
+    """The base model of the synthetic world: its vocabulary is that of the world's captions."""
+    token_ids = known_token_ids((*VOCABULARY, ","))
+    return BaseConfig(text_encoder=TextEncoderConfig(token_ids=token_ids), size_px=size_px)
+
+
+def train_autoencoder(config: BaseConfig, options: LoopOptions, run: Path) -> dict[str, Any]:
+    """First step; the result tells the PSNR on held-out pictures."""
+    _train("autoencoder", AutoencoderTask(config, options), options, run)
+    autoencoder, _ = finished_autoencoder(config, run)
+    pixels = held_out_pixels(config, options.seed, _NUM_HELD_OUT)
+    restored = _in_parts(lambda some: autoencoder.decode(autoencoder.encode(some)), pixels)
+    return _add_figures(run, "autoencoder", {"held_out_psnr_db": mean_psnr(restored, pixels)})
+
+
+def train_content_encoder(config: BaseConfig, options: LoopOptions, run: Path) -> dict[str, Any]:
+    """Second step, independent of the first; the result tells accuracies on held-out pictures."""
+    task = ContentEncoderTask(config, options)
+    average = _train("content_encoder", task, options, run)
+    batch = task.held_out_batch(_NUM_HELD_OUT)
+    with torch.no_grad():
+        figures = task.measure(average.to("cpu").eval(), batch)
+    held_out = {f"held_out_{name}": value for name, value in figures.items()}
+    return _add_figures(run, "content_encoder", held_out)
+
+
+def train_text_to_image(
+    config: BaseConfig,
+    options: LoopOptions,
+    run: Path,
+    *,
+    num_pictures: int,
+    extra: TextToImageOptions | None = None,
+) -> dict[str, Any]:
+    """Third step: encodes the pictures with the finished autoencoder, then trains on them."""
+    autoencoder, _ = finished_autoencoder(config, run)
+    autoencoder = autoencoder.to(options.device)
+    latents = encode_pictures(
+        autoencoder,
+        config,
+        run / "latents",
+        num_pictures=num_pictures,
+        seed=options.seed,
+        num_workers=options.num_workers,
+    )
+    task = TextToImageTask(config, options, latents=latents, autoencoder=autoencoder, extra=extra)
+    given = {"num_pictures": num_pictures, **dataclasses.asdict(extra or TextToImageOptions())}
+    _train("text_to_image", task, options, run, extra=given)
+    return _add_figures(run, "text_to_image", {})
+
+
+def finished_autoencoder(
+    config: BaseConfig, run: Path
+) -> tuple[Any, tuple[tuple[float, ...], ...]]:
+    """The trained autoencoder as it is shipped, and its linear preview.
+
+    Rounded to fp16 and back, so that the UNet learns on the very latents it will be given.
+
+    Raises:
+        ValueError: If it was not trained yet.
+    """
+    autoencoder = build_autoencoder(config).requires_grad_(False).eval()
+    state = _state(run, "autoencoder")
+    autoencoder.load_state_dict(state["average"])
+    seed = state["options"]["seed"]
+    pictures = [sample_picture(seed, index) for index in range(_NUM_TYPICAL)]
+    pixels = render_pixels(pictures, config.size_px)
+    normalise_latents(autoencoder, pixels)
+    autoencoder = autoencoder.half().float()
+    return autoencoder, fit_latent_rgb(autoencoder, pixels[: _NUM_TYPICAL // 4])
+
+
+def export(config: BaseConfig, run: Path, path: str | os.PathLike[str]) -> None:
+    """Last step: writes all parts, with command, seed, time and figures of their training.
+
+    Raises:
+        ValueError: If a step was not done yet.
+    """
+    autoencoder, latent_rgb = finished_autoencoder(config, run)
+    whole = nn.ModuleDict({"unet": build_unet(config), "text_encoder": TextEncoder(config)})
+    whole.load_state_dict(_state(run, "text_to_image")["average"])
+    content_encoder = build_content_encoder(config)
+    content_encoder.load_state_dict(_only("encoder.", _state(run, "content_encoder")["average"]))
+    modules = {
+        "unet": whole["unet"],
+        "autoencoder": autoencoder,
+        "text_encoder": whole["text_encoder"],
+        "content_encoder": content_encoder,
+    }
+    results = {name: json.loads((run / name / _RESULT).read_text()) for name in PRESETS}
+    write_base_model(
+        path,
+        dataclasses.replace(config, latent_rgb=latent_rgb),
+        {name: module.state_dict() for name, module in modules.items()},
+        {"training": json.dumps(results), "license": "Apache-2.0"},
+    )
+
+
+def command_line(stage: str, options: LoopOptions, extra: dict[str, Any] | None = None) -> str:
+    """The command that repeats a step, without the names of this machine's folders."""
+    values = {**dataclasses.asdict(options), **(extra or {})}
+    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
+    return shlex.join(["python", "-m", MODULE, stage.replace("_", "-"), *arguments])
+
+
+def _train(
+    stage: str,
+    task: Task,
+    options: LoopOptions,
+    run: Path,
+    *,
+    extra: dict[str, Any] | None = None,
+) -> nn.Module:
+    trained = train(task, options, run / stage)
+    result = {
+        "command": command_line(stage, options, extra),
+        "seed": options.seed,
+        "num_steps": trained.num_steps,
+        "seconds": round(trained.seconds, 1),
+        "torch": torch.__version__,
+        "figures": trained.figures,
+    }
+    write_atomically(run / stage / _RESULT, json.dumps(result, indent=1).encode())
+    return trained.module
+
+
+def _add_figures(run: Path, stage: str, figures: dict[str, float]) -> dict[str, Any]:
+    path = run / stage / _RESULT
+    result = json.loads(path.read_text())
+    result["figures"].update(figures)
+    write_atomically(path, json.dumps(result, indent=1).encode())
+    return result
+
+
+def _state(run: Path, stage: str) -> dict[str, Any]:
+    state = read_state(run / stage)
+    if state is None:
+        command = f"python -m {MODULE} {stage.replace('_', '-')}"
+        raise ValueError(f"{run} holds no trained {stage} yet. Run `{command}` first.")
+    return state
+
+
+def _only(prefix: str, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    names = [name for name in weights if name.startswith(prefix)]
+    return {name.removeprefix(prefix): weights[name] for name in names}
+
+
+@torch.no_grad()
+def _in_parts(function: Any, pixels: torch.Tensor) -> torch.Tensor:
+    return torch.cat([function(some) for some in pixels.split(16)])

@@ -1,0 +1,173 @@
+"""Clips of the synthetic world as a training reads them: latents encoded once, captions anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from ..motion_intensity import level_edges, mean_ssim
+from ..training.data import ClipFacts, Clips
+from .base_model import BaseConfig
+from .captions import content_caption, full_caption, motion_caption
+from .encoded_stream import Stream, digest, encode_pixels, encode_stream, open_encoded
+from .rendering import render_clip, render_moments
+from .scene import NUM_FRAMES, Scene
+from .split import sample_training_scene
+
+FACTS_FILE = "shapes_clips.json"
+_PART = 16
+_CAPTION_KINDS = (full_caption, motion_caption, content_caption)
+_CAPTION_SHARES = (0.7, 0.2, 0.1)
+_CAPTION_STREAM = 4
+
+
+def encode_clips(
+    autoencoder: Any,
+    config: BaseConfig,
+    folder: Path,
+    *,
+    num_clips: int,
+    seed: int,
+    num_workers: int = 1,
+) -> None:
+    """Renders and encodes the training clips 0 to `num_clips` − 1 of a stream, and their SSIM.
+
+    Continues what an interrupted call left, and returns at once if all are there.
+
+    Args:
+        autoencoder: Of the base model.
+        config: Describes the base model.
+        folder: Gets the files.
+        num_clips: How many; a multiple of 16.
+        seed: Names the stream.
+        num_workers: Processes that render.
+    Raises:
+        ValueError: If the folder holds the clips of another autoencoder, seed or size.
+    """
+    stream = Stream(
+        name="clips",
+        count=num_clips,
+        part_size=_PART,
+        arrays={
+            "latents": ((NUM_FRAMES, *config.latent_shape), np.float16),
+            "ssim": ((), np.float32),
+        },
+        render=_RenderedClips(seed, config.size_px),
+        encode=partial(_encode, autoencoder),
+        description={
+            "autoencoder": digest(autoencoder.state_dict()),
+            "seed": seed,
+            "size_px": config.size_px,
+        },
+    )
+    encoded = encode_stream(stream, folder, num_workers=num_workers)
+    edges = level_edges(torch.from_numpy(np.array(encoded["ssim"])))
+    facts = {"seed": seed, "size_px": config.size_px, "ssim_edges": edges}
+    (folder / FACTS_FILE).write_text(json.dumps(facts, indent=1))
+
+
+class ShapesClips:
+    """The clips of a folder that `encode_clips` wrote; a `training.data.ClipSource`.
+
+    Captions are worded anew each time a clip is read: seven of ten tell content and motion, two the
+    motion alone, one the content alone.
+
+    Args:
+        folder: Of the clips.
+        config: Describes the base model.
+        text_encoder: Of the base model, see `comfyui.demo_text.CaptionEncoder`.
+        seed: Of the order and the wordings.
+    Raises:
+        ValueError: If the folder holds no complete set of clips for this base model.
+    """
+
+    def __init__(self, folder: Path, config: BaseConfig, text_encoder: Any, *, seed: int) -> None:
+        description = _read_facts(folder, config)
+        encoded = open_encoded(folder, ("latents", "ssim"))
+        self._latents, self._ssim = encoded["latents"], encoded["ssim"]
+        self._stream_seed, self._size_px = description["seed"], config.size_px
+        self._text_encoder, self._seed = text_encoder, seed
+        self._order = lru_cache(2)(self._make_order)
+        self.facts = ClipFacts(
+            num_frames=self._latents.shape[1],
+            size_px=(config.size_px, config.size_px),
+            latent_channels=self._latents.shape[2],
+            context_dim=config.unet.context_dim,
+            ssim_edges=tuple(description["ssim_edges"]),
+            empty_text=text_encoder([""])[0],
+        )
+
+    @property
+    def num_clips(self) -> int:
+        """Clips in an epoch."""
+        return len(self._latents)
+
+    def load(self, numbers: Sequence[int]) -> Clips:
+        """The clips of these numbers; see `ClipSource`."""
+        epochs = [divmod(number, self.num_clips) for number in numbers]
+        indices = [int(self._order(epoch)[position]) for epoch, position in epochs]
+        scenes = [sample_training_scene(self._stream_seed, index) for index in indices]
+        captions = tuple(map(self._caption, scenes, numbers))
+        first_frames = [render_moments(scene, torch.zeros(1), self._size_px) for scene in scenes]
+        return Clips(
+            latents=torch.from_numpy(self._latents[indices].astype(np.float32)),
+            text=self._text_encoder(captions),
+            references=torch.cat(first_frames),
+            ssim=tuple(self._ssim[indices].tolist()),
+            captions=captions,
+        )
+
+    def _caption(self, scene: Scene, number: int) -> str:
+        rng = np.random.default_rng((self._seed, number, _CAPTION_STREAM))
+        kind = _CAPTION_KINDS[int(rng.choice(len(_CAPTION_KINDS), p=_CAPTION_SHARES))]
+        return kind(scene, int(rng.integers(2**31)))
+
+    def _make_order(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng((self._seed, epoch)).permutation(self.num_clips)
+
+
+@dataclass(frozen=True)
+class _RenderedClips:
+    seed: int
+    size_px: int
+
+    def __call__(self, part: int) -> tuple[Tensor, list[float]]:
+        indices = range(part * _PART, (part + 1) * _PART)
+        scenes = [sample_training_scene(self.seed, index) for index in indices]
+        clips = torch.stack([render_clip(scene, size_px=self.size_px) for scene in scenes])
+        return clips, [mean_ssim(clip) for clip in clips]
+
+
+def _encode(autoencoder: Any, part: tuple[Tensor, list[float]]) -> dict[str, np.ndarray]:
+    clips, ssim = part
+    pixels = rearrange(clips, "b f h w c -> (b f) c h w").contiguous() * 2 - 1
+    latents = encode_pixels(autoencoder, pixels)
+    return {
+        "latents": rearrange(latents, "(b f) c h w -> b f c h w", b=len(clips)),
+        "ssim": np.array(ssim, dtype=np.float32),
+    }
+
+
+def _read_facts(folder: Path, config: BaseConfig) -> dict[str, Any]:
+    path = folder / FACTS_FILE
+    if not path.is_file():
+        raise ValueError(
+            f"files.data: {folder} has no {FACTS_FILE}. Make the clips with "
+            "`python -m livephoto_core.shapes clips`, or let it finish."
+        )
+    facts = json.loads(path.read_text())
+    if facts["size_px"] != config.size_px:
+        raise ValueError(
+            f"files.data: its clips are {facts['size_px']} px wide, files.base was trained on "
+            f"{config.size_px}. Make the clips with that base model."
+        )
+    return facts

@@ -1,0 +1,74 @@
+"""`python -m livephoto_core.training train`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+import torch
+
+from .config import TrainingConfig, read_options, set_options
+from .presets import PRESETS, find_preset
+
+_FILES = ("data", "base", "output", "content_encoder", "init_from")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = "Trains a LivePhoto checkpoint. Presets:\n\n" + "\n\n".join(
+        f"{name}: {preset.purpose}\n  cost: {preset.cost}\n  score: {preset.expected_score}"
+        for name, preset in PRESETS.items()
+    )
+    parser.add_argument("--preset", help="options to start from")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="GROUP.NAME=VALUE",
+        help="set one option; may be repeated. A wrong name lists all",
+    )
+    parser.add_argument("--comfyui", metavar="PATH", help="ComfyUI's folder (or COMFYUI_PATH)")
+    parser.add_argument("--resume", metavar="FOLDER", help="go on with the training in FOLDER")
+    for name in _FILES:
+        option = "--" + name.replace("_", "-")
+        parser.add_argument(option, metavar="PATH", help=f"short for --set files.{name}=PATH")
+
+
+def run(namespace: argparse.Namespace) -> None:
+    """Trains.
+
+    Raises:
+        ValueError: If options or files cannot be used; the message names the option to change.
+    """
+    config = configuration(namespace)
+    config.check()
+    config.check_files()
+    # Imported here: ComfyUI has to be found first, and the options checked before it is.
+    from ..comfyui.standalone import use_comfyui
+
+    use_comfyui(namespace.comfyui, device="cuda" if torch.cuda.is_available() else "cpu")
+    from .assembly import from_files
+    from .loop import train
+
+    folder = train(config, from_files(config), resume=namespace.resume is not None)
+    logging.getLogger(__name__).info("Done: checkpoints are in %s.", folder / "checkpoints")
+
+
+def configuration(namespace: argparse.Namespace) -> TrainingConfig:
+    """The options of a command line.
+
+    Raises:
+        ValueError: If an option is unknown, or resuming and starting anew are both asked for.
+    """
+    if namespace.resume and namespace.preset:
+        raise ValueError("--preset starts a training, --resume goes on with one: give only one.")
+    if namespace.resume:
+        config = read_options(Path(namespace.resume))
+    else:
+        config = find_preset(namespace.preset).config if namespace.preset else TrainingConfig()
+    given = {name: getattr(namespace, name) for name in _FILES}
+    files = [f"files.{name}={path}" for name, path in given.items() if path is not None]
+    moved = [f"files.output={namespace.resume}"] if namespace.resume else []
+    return set_options(config, [*files, *namespace.set, *moved])

@@ -1,0 +1,224 @@
+"""The training loop, for one process or many (accelerate, DDP)."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import Tensor
+
+from ..comfyui.training_unet import TrainingUNet
+from ..models.livephoto import LivePhoto
+from .config import TrainingConfig, write_options
+from .data import Clips, Numbers, prefetch
+from .ingredients import Ingredients, Snapshot, make_parts
+from .log import Meter, TrainingLog
+from .loss import ClipLoss, Draws, draw
+from .optimiser import make_optimiser, set_learning_rate, update_ema
+from .parts import freeze, trainable
+from .state import STATE_FILE, Progress, SavedState, save_checkpoint, save_state
+
+
+def train(config: TrainingConfig, ingredients: Ingredients, *, resume: bool = False) -> Path:
+    """Trains until `run.steps` and returns the folder of the training.
+
+    Args:
+        config: All options; of `files` only `output` is used here.
+        ingredients: Base model, clips and so on.
+        resume: Whether to go on from the state saved in `files.output`.
+    Raises:
+        ValueError: If options, model, clips and initial checkpoint do not fit each other; nothing
+            is written then.
+        FloatingPointError: If the loss is no longer a number.
+    """
+    training = Training(config, ingredients, resume=resume)
+    try:
+        training.run()
+    finally:
+        training.close()
+    return training.folder
+
+
+class Training:
+    """A training, set up and ready to run; see `train`."""
+
+    def __init__(
+        self, config: TrainingConfig, ingredients: Ingredients, *, resume: bool = False
+    ) -> None:
+        config.check()
+        if config.run.bf16 and torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
+            raise ValueError("run.bf16: this GPU does not compute in bf16. Set run.bf16=false.")
+        self.config, self.clips = config, ingredients.clips
+        self.folder = _output_folder(config, resume=resume)
+        self._make_samples = ingredients.make_samples
+        saved = SavedState(self.folder) if resume else None
+        parts = make_parts(config, ingredients, saved and saved.config)
+        # The loop casts by itself, so that the network in training stays the module it is.
+        self.accelerator = Accelerator(
+            cpu=not torch.cuda.is_available(),
+            mixed_precision="no",
+            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+        )
+        self._set_up(parts, ingredients)
+        self.progress = Progress()
+        if saved is not None:
+            self._restore(saved)
+        self._log: TrainingLog | None = None
+        if self.accelerator.is_main_process:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_options(self.folder, config)
+            self._log = TrainingLog(self.folder, self.progress.step)
+
+    def run(self) -> None:
+        """All steps that are left."""
+        options = self.config.run
+        batches = prefetch(self.clips, self._numbers(), num_threads=options.num_threads)
+        meter = Meter()
+        with contextlib.closing(batches):
+            while self.progress.step < options.steps:
+                self._step(batches, meter)
+                step = self.progress.step
+                if step % options.log_every == 0:
+                    self._write_log(meter)
+                    meter = Meter()
+                if step % options.save_every == 0 or step == options.steps:
+                    self.save()
+                if options.sample_every and step % options.sample_every == 0:
+                    self._sample()
+
+    def save(self) -> None:
+        """Writes a checkpoint and the state, from the first process."""
+        if self.accelerator.is_main_process:
+            step, keep = self.progress.step, self.config.run.keep_checkpoints
+            save_checkpoint(self.folder, step, parts=self.parts, ema=self.ema, keep=keep)
+            optimiser = self._optimiser
+            save_state(
+                self.folder, self.progress, parts=self.parts, ema=self.ema, optimiser=optimiser
+            )
+        self.accelerator.wait_for_everyone()
+
+    def close(self) -> None:
+        """Ends the log."""
+        if self._log is not None:
+            self._log.close()
+
+    def _set_up(self, parts: LivePhoto, ingredients: Ingredients) -> None:
+        options, device = self.config.run, self.accelerator.device
+        freeze(parts, self.config.parts.frozen)
+        unet = TrainingUNet(ingredients.model, parts, device=device, recompute=options.recompute)
+        encoder = ingredients.encoder and ingredients.encoder[1].float()
+        self.loss = ClipLoss(unet, encoder=encoder, facts=self.clips.facts, bf16=options.bf16)
+        self.parts, self.trained = parts, trainable(parts)
+        self.ema = {name: p.detach().clone() for name, p in self.trained.items()}
+        self._optimiser = make_optimiser(self.config.optimiser, self.trained.values())
+        self._model: Any = self.accelerator.prepare(self.loss)
+        count = sum(parameter.numel() for parameter in self.trained.values())
+        logging.getLogger(__name__).info(
+            "%.1f million parameters train, %d clips a step.", count / 1e6, self._clips_per_step
+        )
+
+    def _restore(self, saved: SavedState) -> None:
+        saved.restore_parts(self.parts)
+        saved.restore_ema(self.ema)
+        saved.restore_optimiser(self._optimiser, self.trained)
+        self.progress = saved.progress
+
+    @property
+    def _clips_per_step(self) -> int:
+        options = self.config.run
+        return options.batch_size * options.accumulation * self.accelerator.num_processes
+
+    def _numbers(self) -> Iterator[Numbers]:
+        """Numbers of the clips in each batch of this process, from where the training stands.
+
+        The batches of all processes lie next to each other: as many clips a step give the same
+        step, however they are split.
+        """
+        size = self.config.run.batch_size
+        stride = size * self.accelerator.num_processes
+        first = self.progress.clips_seen + size * self.accelerator.process_index
+        num_batches = (self.config.run.steps - self.progress.step) * self.config.run.accumulation
+        for index in range(num_batches):
+            yield range(first + index * stride, first + index * stride + size)
+
+    def _step(self, batches: Iterator[tuple[Numbers, Clips]], meter: Meter) -> None:
+        options, step = self.config.optimiser, self.progress.step
+        set_learning_rate(self._optimiser, options.learning_rate_at(step))
+        loss = self._gradients(batches)
+        parameters = list(self.trained.values())
+        norm = torch.nn.utils.clip_grad_norm_(parameters, options.max_grad_norm)
+        if not torch.isfinite(norm):
+            raise FloatingPointError(
+                f"step {step + 1}: the loss is no longer a number. Resume with a lower "
+                "optimiser.learning_rate, or with run.bf16=false."
+            )
+        self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+        update_ema(self.ema, self.trained, options.ema_decay_after(step + 1))
+        self.progress = Progress(step + 1, self.progress.clips_seen + self._clips_per_step)
+        meter.add(loss, norm)
+
+    def _gradients(self, batches: Iterator[tuple[Numbers, Clips]]) -> Tensor:
+        """Mean loss of this process's clips of a step, after their backward pass."""
+        num_batches = self.config.run.accumulation
+        losses = []
+        for index in range(num_batches):
+            self._batch = self._with_draws(*next(batches))
+            is_last = index == num_batches - 1
+            # DDP sums gradients over processes in the last backward pass only.
+            sync = contextlib.nullcontext() if is_last else self.accelerator.no_sync(self._model)
+            with sync:
+                loss = self._model(*self._batch).mean() / num_batches
+                self.accelerator.backward(loss)
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
+
+    def _with_draws(self, numbers: Numbers, clips: Clips) -> tuple[Clips, Draws]:
+        draws = draw(
+            self.config.noise,
+            seed=self.config.run.seed,
+            numbers=numbers,
+            shape=clips.latents.shape[1:],
+        )
+        device = self.accelerator.device
+        return clips.to(device), draws.to(device)
+
+    def _write_log(self, meter: Meter) -> None:
+        step, every = self.progress.step, self.config.run.sensitivity_every
+        loss = cast("Tensor", self.accelerator.reduce(meter.mean_loss, reduction="mean")).item()
+        if self._log is None:
+            return
+        figures = {
+            "loss": loss,
+            "grad_norm": meter.mean_norm.item(),
+            "learning_rate": self.config.optimiser.learning_rate_at(step - 1),
+            "clips_per_s": meter.num_steps * self._clips_per_step / meter.seconds,
+        }
+        if every and step % every == 0:
+            figures["text_sensitivity"] = self.loss.text_sensitivity(*self._batch)
+        self._log.write(step, figures)
+
+    def _sample(self) -> None:
+        if self._make_samples is not None and self.accelerator.is_main_process:
+            weights = {**self.parts.state_dict(), **self.ema}
+            weights = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
+            step, config = self.progress.step, self.parts.config
+            self._make_samples(Snapshot(step, config, weights, self.folder))
+        self.accelerator.wait_for_everyone()
+
+
+def _output_folder(config: TrainingConfig, *, resume: bool) -> Path:
+    if not config.files.output:
+        raise ValueError("files.output is needed: give --set files.output=FOLDER.")
+    folder = Path(config.files.output)
+    if not resume and (folder / STATE_FILE).exists():
+        raise ValueError(
+            f"files.output: {folder} already holds a training. Give --resume {folder} to go on "
+            "with it, or another folder."
+        )
+    return folder

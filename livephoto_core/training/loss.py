@@ -1,0 +1,208 @@
+"""The loss: mean squared error on the noise of clips (LivePhoto, section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..diffusion.schedules import NUM_TIMESTEPS, schedule_alphas_cumprod
+from ..models.config import NoiseSchedule
+from ..models.content_encoder import encode_patch_tokens
+from ..models.input_conditioning import assemble_channels
+from ..models.text_reweighting import apply_weights
+from ..motion_intensity import motion_level
+from .data import ClipFacts, Clips
+
+if TYPE_CHECKING:
+    from transformers import Dinov2Model
+
+    from ..comfyui.training_unet import TrainingUNet
+
+
+@dataclass(frozen=True)
+class NoiseOptions:
+    """How noise is added and text dropped.
+
+    Args:
+        timestep_low, timestep_high: Timesteps are drawn from low (included) to high (excluded),
+            within 0 to 1000. Small latents lose their layout, and so their motion, only at high
+            noise: a high `timestep_low` spends the training where motion is decided.
+        timestep_power: 1 draws evenly; the density grows as the (power − 1)-th power of the height
+            above low, so that 2 favours high noise linearly.
+        text_drop: Share of clips that are trained with the empty text, 0 to 1.
+        schedule: Noise schedule; none takes that of `files.init_from`, else Stable Diffusion's.
+    """
+
+    timestep_low: int = 0
+    timestep_high: int = NUM_TIMESTEPS
+    timestep_power: float = 1.0
+    text_drop: float = 0.5
+    schedule: NoiseSchedule | None = None
+
+    def check(self) -> None:
+        """Raises ValueError naming the option that is out of range."""
+        if not 0 <= self.timestep_low < self.timestep_high <= NUM_TIMESTEPS:
+            raise ValueError(
+                "noise.timestep_low and noise.timestep_high must satisfy 0 ≤ low < high ≤ "
+                f"{NUM_TIMESTEPS}, got {self.timestep_low} and {self.timestep_high}."
+            )
+        if not 0 < self.timestep_power <= 100:
+            raise ValueError(
+                f"noise.timestep_power must be above 0 and at most 100, got {self.timestep_power}."
+            )
+        if not 0 <= self.text_drop <= 1:
+            raise ValueError(f"noise.text_drop must be from 0 to 1, got {self.text_drop}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """All that is random about a batch.
+
+    Args:
+        noise: ε, (b f c h w).
+        timesteps: (b), integers.
+        is_dropped: Whether the clip gets the empty text, (b), bool.
+    """
+
+    noise: Tensor
+    timesteps: Tensor
+    is_dropped: Tensor
+
+    def to(self, device: torch.device) -> Draws:
+        """The same draws on another device."""
+        return Draws(self.noise.to(device), self.timesteps.to(device), self.is_dropped.to(device))
+
+
+def draw(
+    options: NoiseOptions, *, seed: int, numbers: Sequence[int], shape: Sequence[int]
+) -> Draws:
+    """Noise, timestep and text drop of clips, each from a generator of its own.
+
+    A clip's number grows through the whole training and does not know which process works on it, so
+    any split of a batch gives the same draws.
+
+    Args:
+        options: Distributions.
+        seed: Of the training.
+        numbers: Of the clips.
+        shape: Of one clip's latents, (f c h w).
+    """
+    noise = np.empty((len(numbers), *shape), dtype=np.float32)
+    heights, chances = np.empty(len(numbers)), np.empty(len(numbers))
+    for index, number in enumerate(numbers):
+        random = np.random.default_rng([seed, number])
+        heights[index], chances[index] = random.random(2)
+        random.standard_normal(dtype=np.float32, out=noise[index])
+    # The inverse of the distribution function xᵖ.
+    heights = heights ** (1 / options.timestep_power)
+    span = options.timestep_high - options.timestep_low
+    timesteps = options.timestep_low + np.minimum(heights * span, span - 1).astype(np.int64)
+    return Draws(
+        noise=torch.from_numpy(noise),
+        timesteps=torch.from_numpy(timesteps),
+        is_dropped=torch.from_numpy(chances < options.text_drop),
+    )
+
+
+class ClipLoss(nn.Module):
+    """The training loss of a batch of clips; its submodules are all that a training needs.
+
+    Args:
+        unet: Frozen base and the parts that train.
+        encoder: Frozen DINOv2; needed if the parts have content tokens.
+        facts: Level edges and empty text.
+        bf16: Whether to compute in bf16 (autocast); weights and loss stay fp32.
+    """
+
+    alphas_cumprod: Tensor
+    empty_text: Tensor
+
+    def __init__(
+        self,
+        unet: TrainingUNet,
+        *,
+        encoder: Dinov2Model | None,
+        facts: ClipFacts,
+        bf16: bool = False,
+    ) -> None:
+        super().__init__()
+        self.unet = unet
+        self.encoder = encoder
+        self.ssim_edges = facts.ssim_edges
+        self.bf16 = bf16
+        alphas_cumprod = schedule_alphas_cumprod(unet.parts.config.noise_schedule)
+        self.register_buffer("alphas_cumprod", alphas_cumprod, persistent=False)
+        self.register_buffer("empty_text", facts.empty_text.clone(), persistent=False)
+
+    def forward(self, clips: Clips, draws: Draws) -> Tensor:
+        """Mean squared error of each clip, (b), float32."""
+        text = self._with_dropped_text(clips.text, draws.is_dropped)
+        predicted = self.predict(clips, draws, text)
+        return (predicted - draws.noise).square().mean(dim=(1, 2, 3, 4))
+
+    def predict(self, clips: Clips, draws: Draws, text: Tensor) -> Tensor:
+        """The noise that the network sees in clips, given text (b n d); (b f c h w), float32."""
+        device = clips.latents.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
+            parts, num_frames = self.unet.parts, clips.latents.shape[1]
+            if parts.text_reweighting is not None:
+                text = apply_weights(text, parts.text_reweighting(text, num_frames))
+            return self.unet(
+                self._noisy(clips, draws),
+                draws.timesteps,
+                text,
+                self._channels(clips),
+                self._patch_tokens(clips),
+            )
+
+    @torch.no_grad()
+    def text_sensitivity(self, clips: Clips, draws: Draws) -> float:
+        """How much the prediction changes with the sentence, all else equal.
+
+        RMS(ε(text) − ε(another text)) / RMS(ε(text)); the other text is the next clip's caption, in
+        a batch of one the empty text. Near zero the network ignores the text, whatever the loss
+        says.
+        """
+        text = clips.text
+        is_alone = text.shape[0] == 1
+        other = self._empty_like(text) if is_alone else text.roll(1, dims=0)
+        predicted = self.predict(clips, draws, text)
+        change = self.predict(clips, draws, other) - predicted
+        return (change.square().mean() / predicted.square().mean()).sqrt().item()
+
+    def _noisy(self, clips: Clips, draws: Draws) -> Tensor:
+        # √ᾱ·x + √(1−ᾱ)·ε, the coefficients in float64: near t = 0 fp32 loses 1 − ᾱ.
+        alphas = self.alphas_cumprod[draws.timesteps].view(-1, 1, 1, 1, 1)
+        signal, noise = alphas.sqrt().float(), (1 - alphas).sqrt().float()
+        return signal * clips.latents + noise * draws.noise
+
+    def _channels(self, clips: Clips) -> Tensor | None:
+        config = self.unet.parts.config.input_conditioning
+        if config is None:
+            return None
+        channels = [
+            assemble_channels(
+                config,
+                reference=latents[:1],
+                level=motion_level(ssim, self.ssim_edges),
+                num_frames=len(latents),
+            )
+            for latents, ssim in zip(clips.latents, clips.ssim, strict=True)
+        ]
+        return torch.stack(channels)
+
+    def _patch_tokens(self, clips: Clips) -> Tensor | None:
+        if self.encoder is None or clips.references is None:
+            return None
+        return encode_patch_tokens(self.encoder, clips.references).float()
+
+    def _with_dropped_text(self, text: Tensor, is_dropped: Tensor) -> Tensor:
+        return torch.where(is_dropped.view(-1, 1, 1), self._empty_like(text), text)
+
+    def _empty_like(self, text: Tensor) -> Tensor:
+        return self.empty_text.repeat(text.shape[1] // len(self.empty_text), 1).expand_as(text)

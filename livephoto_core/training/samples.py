@@ -1,0 +1,141 @@
+"""Sample videos during a training, made as a user of the checkpoint would make them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from einops import rearrange
+from PIL import Image
+from torch import Tensor
+
+from ..comfyui.apply import apply_livephoto, empty_latent
+from ..comfyui.livephoto_model import LivePhotoModel, livephoto_from_weights
+from ..comfyui.reference import LivePhotoReference
+from ..comfyui.sampling import sample_livephoto
+from ..comfyui.text import reweight_conditioning
+from ..comfyui.training_unet import unload_models
+from ..models.content_encoder import encode_patch_tokens
+from ..motion_intensity import motion_level
+from .data import Clips, ClipSource
+from .ingredients import Snapshot
+
+if TYPE_CHECKING:
+    from transformers import Dinov2Model
+
+    from ..comfyui.training_unet import ModelPatcher
+
+FPS = 8
+_LATENT_SIZE_PX = 8
+
+
+class SampleVideos:
+    """Writes `samples/step-….webp`: for a few clips the clip itself, and beside it the sample.
+
+    Args:
+        model: The base MODEL.
+        clips: Its first clips give reference, caption and level.
+        encoder: DINOv2, where the checkpoint has content tokens.
+        vae: ComfyUI VAE; without one the latents' first three channels are shown.
+        num_clips: How many, one below the other.
+        num_steps: Denoising steps.
+        cfg: Guidance scale.
+    """
+
+    def __init__(
+        self,
+        model: ModelPatcher,
+        clips: ClipSource,
+        *,
+        encoder: Dinov2Model | None = None,
+        vae: Any = None,
+        num_clips: int = 4,
+        num_steps: int = 25,
+        cfg: float = 7.5,
+    ) -> None:
+        self._model, self._clips, self._encoder, self._vae = model, clips, encoder, vae
+        self._num_clips, self._num_steps, self._cfg = num_clips, num_steps, cfg
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        """Samples with the averaged weights of a training; see `MakeSamples`."""
+        livephoto = livephoto_from_weights("sample", snapshot.config, dict(snapshot.weights))
+        try:
+            rows = [self._row(livephoto, number) for number in range(self._num_clips)]
+        finally:
+            unload_models()
+        folder = snapshot.folder / "samples"
+        folder.mkdir(exist_ok=True)
+        write_animation(folder / f"step-{snapshot.step:08d}.webp", torch.cat(rows, dim=1))
+
+    def _row(self, livephoto: LivePhotoModel, number: int) -> Tensor:
+        """Clip and sample side by side, (f h 2w 3)."""
+        clips = self._clips.load([number])
+        latents = self._model.model.process_latent_out(clips.latents[0])
+        sampled = self._sample(livephoto, clips, latents[:1], seed=number)
+        return torch.cat([self._images(latents), self._images(sampled)], dim=2)
+
+    def _sample(
+        self, livephoto: LivePhotoModel, clips: Clips, latent: Tensor, *, seed: int
+    ) -> Tensor:
+        num_frames, facts = clips.latents.shape[1], self._clips.facts
+        reference = LivePhotoReference(latent=latent, patch_tokens=self._patch_tokens(clips))
+        level = motion_level(clips.ssim[0], facts.ssim_edges)
+        texts = [clips.text, facts.empty_text.unsqueeze(0)]
+        positive, negative = (
+            reweight_conditioning(livephoto, [[text, {}]], num_frames=num_frames)[0]
+            for text in texts
+        )
+        result = sample_livephoto(
+            apply_livephoto(self._model, livephoto, reference, level),
+            empty_latent(reference, num_frames),
+            positive=positive,
+            negative=negative,
+            seed=seed,
+            num_steps=self._num_steps,
+            cfg=self._cfg,
+            sampler_name="ddim",
+            scheduler="normal",
+        )
+        return result["samples"]
+
+    def _patch_tokens(self, clips: Clips) -> Tensor | None:
+        if self._encoder is None or clips.references is None:
+            return None
+        return encode_patch_tokens(self._encoder, clips.references).float().cpu()
+
+    def _images(self, latents: Tensor) -> Tensor:
+        """Frames (f h w 3), 0 to 1, of latents (f c h w)."""
+        if self._vae is not None:
+            return self._vae.decode(latents)[..., :3].cpu().clamp(0, 1)
+        return latent_images(latents.cpu())
+
+
+def latent_images(latents: Tensor) -> Tensor:
+    """The first three channels of latents as colours, each stretched to its own range.
+
+    Args:
+        latents: (f c h w), c at least 3.
+    Returns:
+        (f 8h 8w 3), 0 to 1.
+    """
+    colours = rearrange(latents[:, :3].float(), "f c h w -> f h w c")
+    low, high = colours.amin(dim=(0, 1, 2)), colours.amax(dim=(0, 1, 2))
+    colours = (colours - low) / (high - low).clamp(min=1e-6)
+    for axis in (1, 2):
+        colours = colours.repeat_interleave(_LATENT_SIZE_PX, dim=axis)
+    return colours
+
+
+def write_animation(path: Path, images: Tensor, fps: int = FPS) -> None:
+    """Writes an endless animation, as WebP or APNG by the file's name.
+
+    Args:
+        path: Ends in .webp or .png.
+        images: (f h w 3), 0 to 1.
+        fps: Frames per second.
+    """
+    values = (images * 255).round().to(torch.uint8).numpy()
+    first, *others = (Image.fromarray(np.ascontiguousarray(frame)) for frame in values)
+    first.save(path, save_all=True, append_images=others, duration=1000 // fps, loop=0)

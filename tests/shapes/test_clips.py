@@ -1,0 +1,90 @@
+"""Clips of the world as the training loop reads them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from livephoto_core.comfyui.demo_text import CaptionEncoder, TextEncoder
+from livephoto_core.motion_intensity import mean_ssim
+from livephoto_core.shapes.captions import MOTION_WORDS, words
+from livephoto_core.shapes.clips import ShapesClips, encode_clips
+from livephoto_core.shapes.rendering import render_clip
+from livephoto_core.shapes.split import is_held_out, sample_training_scene
+from tests.shapes.base_models import TINY_BASE
+
+SEED, COUNT = 3, 32
+
+
+@pytest.fixture(scope="module")
+def text_encoder():
+    from livephoto_core.comfyui.demo_modules import initialise_weights
+
+    module = TextEncoder(TINY_BASE)
+    initialise_weights(module, 0)
+    return CaptionEncoder(TINY_BASE, module.state_dict())
+
+
+@pytest.fixture(scope="module")
+def folder(autoencoder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clips")
+    encode_clips(autoencoder, TINY_BASE, folder, num_clips=COUNT, seed=SEED, num_workers=0)
+    return folder
+
+
+@pytest.fixture
+def clips(folder, text_encoder):
+    return ShapesClips(folder, TINY_BASE, text_encoder, seed=0)
+
+
+def test_clips_are_rendered_encoded_and_measured(clips, autoencoder):
+    loaded = clips.load(range(COUNT))
+    by_ssim = dict(
+        zip(loaded.ssim, zip(loaded.latents, loaded.references, strict=True), strict=True)
+    )
+    for index in (0, 5, COUNT - 1):
+        images = render_clip(sample_training_scene(SEED, index), size_px=TINY_BASE.size_px)
+        nearest = min(by_ssim, key=lambda ssim: abs(ssim - mean_ssim(images)))
+        assert nearest == pytest.approx(mean_ssim(images), abs=1e-6)
+        latents, reference = by_ssim[nearest]
+        expected = autoencoder.encode(images.movedim(-1, 1) * 2 - 1) * 0.18215
+        torch.testing.assert_close(latents, expected, atol=2e-3, rtol=2e-3)
+        torch.testing.assert_close(reference, images[0])
+
+
+def test_epoch_holds_every_clip_once_and_the_next_comes_in_another_order(clips):
+    first, second = (clips.load(range(n * COUNT, (n + 1) * COUNT)).ssim for n in (0, 1))
+    assert sorted(first) == sorted(second)
+    assert first != second
+
+
+def test_number_alone_decides_what_is_loaded(clips):
+    together, alone = clips.load([4, 9]), clips.load([9])
+    assert together.captions[1] == alone.captions[0]
+    torch.testing.assert_close(together.text[1], alone.text[0], atol=1e-5, rtol=1e-5)
+    assert torch.equal(together.latents[1], alone.latents[0])
+
+
+def test_captions_are_worded_anew_and_are_of_three_kinds(clips):
+    captions = clips.load(range(40 * COUNT)).captions
+    motion = [bool(MOTION_WORDS & set(words(caption)) - {"in"}) for caption in captions]
+    # A tenth tells the content alone; "in" also joins content.
+    assert 0.05 < 1 - sum(motion) / len(motion) < 0.16
+    assert len(set(captions)) > 10 * COUNT
+
+
+def test_no_clip_is_of_a_held_out_combination():
+    assert not any(is_held_out(sample_training_scene(SEED, index)) for index in range(200))
+
+
+def test_facts_have_the_deciles_and_the_empty_text(clips, text_encoder):
+    edges = torch.tensor(clips.facts.ssim_edges)
+    ssim = torch.tensor(clips.load(range(COUNT)).ssim)
+    assert (ssim[:, None] < edges).sum(dim=1).bincount(minlength=10).max() <= 5
+    assert torch.equal(clips.facts.empty_text, text_encoder([""])[0])
+    assert clips.facts.size_px == (32, 32) and clips.facts.num_frames == 16
+
+
+def test_folder_without_clips_is_refused(tmp_path, text_encoder):
+    with pytest.raises(ValueError, match=r"has no shapes_clips.json.*shapes clips"):
+        ShapesClips(tmp_path, TINY_BASE, text_encoder, seed=0)

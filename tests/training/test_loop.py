@@ -1,0 +1,348 @@
+"""The training loop: what changes, what must not, resuming, and several processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.environment import REPOSITORY
+from livephoto_core.checkpoints import Checkpoint, read_checkpoint
+from livephoto_core.comfyui.apply import apply_livephoto
+from livephoto_core.comfyui.livephoto_model import livephoto_from_weights
+from livephoto_core.comfyui.reference import LivePhotoReference
+from livephoto_core.diffusion.schedules import schedule_alphas_cumprod
+from livephoto_core.training.log import read_log
+from livephoto_core.training.loop import Training, train
+from livephoto_core.training.state import STATE_FILE, SavedState, checkpoint_path
+from tests.comfyui.sampling import sample
+from tests.training.noise_passing import pass_noise_through
+from tests.training.tiny_training import (
+    CONTEXT_DIM,
+    FRAMES,
+    RandomClips,
+    ingredients,
+    options,
+    tiny_base,
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Layers this small lose time to a second thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def copy_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def changed_parts(before: dict, after: dict) -> set[str]:
+    assert before.keys() == after.keys()
+    return {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+
+
+def log_without_times(folder: Path) -> list[dict[str, float]]:
+    return [
+        {name: value for name, value in line.items() if name != "clips_per_s"}
+        for line in read_log(folder)
+    ]
+
+
+def losses(folder: Path) -> list[float]:
+    return [line["loss"] for line in read_log(folder)]
+
+
+def run(folder: Path, *assignments: str, resume: bool = False, **changes) -> Path:
+    return train(options(folder, *assignments), ingredients(**changes), resume=resume)
+
+
+def test_frozen_weights_are_bit_identical_after_training(tmp_path):
+    given = ingredients()
+    training = Training(options(tmp_path / "run", "run.steps=5", "run.save_every=5"), given)
+    frozen = {
+        "base given": given.model.model.diffusion_model,
+        "base in training": training.loss.unet.unet,
+        "encoder": given.encoder[1],
+    }
+    before = {name: copy_of(module) for name, module in frozen.items()}
+    parts = copy_of(training.parts)
+    training.run()
+    for name, module in frozen.items():
+        assert changed_parts(before[name], module.state_dict()) == set(), name
+    all_parts = {"motion", "input_conditioning", "content", "text_reweighting"}
+    assert changed_parts(parts, training.parts.state_dict()) == all_parts
+
+
+@pytest.mark.parametrize(
+    ("frozen", "trained"),
+    [
+        ("motion", {"input_conditioning", "content", "text_reweighting"}),
+        ("input,text", {"motion", "content"}),
+        ("motion,input,content", {"text_reweighting"}),
+    ],
+)
+def test_only_the_parts_that_are_not_frozen_change(tmp_path, frozen, trained):
+    first = run(tmp_path / "first", "run.steps=3", "run.save_every=3")
+    initial = read_checkpoint(checkpoint_path(first, 3))
+    assignments = "run.steps=2", "run.save_every=2", f"parts.frozen={frozen}"
+    config = options(tmp_path / "run", *assignments, "files.init_from=given below")
+    training = Training(config, ingredients(initial=initial))
+    assert changed_parts(initial.state_dict, training.parts.state_dict()) == set()
+    training.run()
+    assert changed_parts(initial.state_dict, training.parts.state_dict()) == trained
+    saved = read_checkpoint(checkpoint_path(tmp_path / "run", 2))
+    assert changed_parts(initial.state_dict, saved.state_dict) == trained
+
+
+class FadingClips(RandomClips):
+    """The first frame, white noise of unit variance, fades into its negative at a pace that only
+    caption and level tell."""
+
+    def load(self, numbers):
+        clips = super().load(numbers)
+        pace = torch.tensor([number % 4 * 2 / 3 for number in numbers])
+        brightness = 1 - pace[:, None] * torch.linspace(0, 1, FRAMES)
+        latents = clips.latents[:, :1] * brightness[:, :, None, None, None]
+        return dataclasses.replace(clips, latents=latents)
+
+
+def test_overfits_four_clips(tmp_path):
+    """Who knows only that a clip starts as white noise guesses √(1−ᾱ)·x and errs by ᾱ: by 0.183
+    over the timesteps from 300. The loss ends at 0.07, and at LONG after 2,000 steps."""
+    folder = run(
+        tmp_path / "run",
+        "run.steps=200",
+        "run.save_every=200",
+        "run.log_every=25",
+        "noise.timestep_low=300",
+        "optimiser.learning_rate=5e-3",
+        "optimiser.weight_decay=0",
+        clips=FadingClips(),
+        model=pass_noise_through(tiny_base()),
+    )
+    first, *_, last = losses(folder)
+    assert schedule_alphas_cumprod("scaled_linear")[300:].mean() == pytest.approx(0.183, abs=1e-3)
+    assert first > 0.12 and last <= 0.09
+
+
+def test_checkpoint_of_a_running_training_loads_and_samples(tmp_path):
+    training = Training(options(tmp_path / "run", "run.steps=2", "run.save_every=1"), ingredients())
+    training.run()
+    checkpoint = read_checkpoint(checkpoint_path(training.folder, 2))
+    for name, average in training.ema.items():
+        assert torch.equal(checkpoint.state_dict[name], average)
+        assert not torch.equal(average, training.trained[name]) or not average.any()
+    assert checkpoint.metadata == {"training.step": "2"}
+    livephoto = livephoto_from_weights("run", checkpoint.config, checkpoint.state_dict)
+    reference = LivePhotoReference(torch.randn(1, 4, 8, 8), torch.randn(1, 256, 32))
+    text = [[torch.randn(1, 77, CONTEXT_DIM), {}]]
+    applied = apply_livephoto(tiny_base(), livephoto, reference, 5)
+    video = sample(applied, frames=FRAMES, positive=text, negative=text)
+    assert video.shape == (FRAMES, 4, 8, 8) and video.isfinite().all()
+
+
+def test_resumed_training_ends_bit_identical(tmp_path):
+    assignments = "run.save_every=2", "run.sensitivity_every=2", "run.accumulation=2"
+    whole = run(tmp_path / "whole", "run.steps=6", *assignments)
+    run(tmp_path / "parts", "run.steps=4", *assignments)
+    parts = run(tmp_path / "parts", "run.steps=6", *assignments, resume=True)
+    assert log_without_times(parts) == log_without_times(whole)
+    assert (parts / STATE_FILE).read_bytes() == (whole / STATE_FILE).read_bytes()
+    assert checkpoint_path(parts, 6).read_bytes() == checkpoint_path(whole, 6).read_bytes()
+
+
+def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.training.train_tiny", str(folder), *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen) -> None:
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+
+
+def test_training_killed_in_the_middle_resumes_with_the_same_losses(tmp_path):
+    assignments = "run.steps=24", "run.save_every=5", "run.num_threads=2"
+    whole = run(tmp_path / "whole", *assignments)
+    folder = tmp_path / "killed"
+    process = start(folder, *assignments)
+    log = folder / "log.txt"
+    while process.poll() is None and not (log.is_file() and "step=13 " in log.read_text()):
+        time.sleep(0.01)
+    assert process.poll() is None, process.communicate()[1]
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    step = SavedState(folder).progress.step
+    assert step in (10, 15, 20), "it was killed between two saves"
+    finish(start(folder, "--resume", *assignments))
+    assert log_without_times(folder) == log_without_times(whole)
+    assert (folder / STATE_FILE).read_bytes() == (whole / STATE_FILE).read_bytes()
+
+
+def test_two_processes_give_the_loss_of_one(tmp_path):
+    whole = run(tmp_path / "one", "run.steps=6", "run.save_every=6", "run.batch_size=4")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    arguments = "run.steps=6", "run.save_every=6", "run.batch_size=2"
+    processes = [
+        start(
+            tmp_path / "two",
+            *arguments,
+            RANK=str(rank),
+            LOCAL_RANK=str(rank),
+            WORLD_SIZE="2",
+            LOCAL_WORLD_SIZE="2",
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT=str(port),
+        )
+        for rank in range(2)
+    ]
+    for process in processes:
+        finish(process)
+    assert losses(tmp_path / "two") == pytest.approx(losses(whole), rel=1e-5)
+    one, two = (SavedState(folder).progress for folder in (whole, tmp_path / "two"))
+    assert one == two
+
+
+def test_accumulation_gives_the_loss_of_the_whole_batch(tmp_path):
+    common = "run.steps=4", "run.save_every=4"
+    whole = run(tmp_path / "whole", *common, "run.batch_size=4")
+    parts = run(tmp_path / "parts", *common, "run.batch_size=1", "run.accumulation=4")
+    assert losses(parts) == pytest.approx(losses(whole), rel=1e-5)
+
+
+def test_recomputation_changes_nothing(tmp_path):
+    common = "run.steps=4", "run.save_every=4"
+    plain = run(tmp_path / "plain", *common)
+    recomputed = run(tmp_path / "recomputed", *common, "run.recompute=true")
+    assert losses(recomputed) == losses(plain)
+    assert (recomputed / STATE_FILE).read_bytes() == (plain / STATE_FILE).read_bytes()
+
+
+def test_bf16_changes_the_losses_little(tmp_path):
+    common = "run.steps=4", "run.save_every=4"
+    plain = run(tmp_path / "plain", *common)
+    bf16 = run(tmp_path / "bf16", *common, "run.bf16=true")
+    assert losses(bf16) == pytest.approx(losses(plain), rel=0.02)
+    assert losses(bf16) != losses(plain), "the option did nothing"
+    weights = read_checkpoint(checkpoint_path(bf16, 4)).state_dict
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    "switch", ["reference_latent", "content_encoder", "intensity", "text_reweighting"]
+)
+def test_every_ablation_trains(tmp_path, switch):
+    changes = {}
+    if switch == "content_encoder":
+        changes = {"encoder": None, "clips": RandomClips(with_references=False)}
+    folder = run(
+        tmp_path / "run", "run.steps=2", "run.save_every=2", f"parts.{switch}=false", **changes
+    )
+    assert read_checkpoint(checkpoint_path(folder, 2)).config == SavedState(folder).config
+    assert all(0.5 < loss < 4 for loss in losses(folder))
+
+
+def test_samples_are_made_of_the_averaged_weights_when_asked(tmp_path):
+    snapshots = []
+    training = Training(
+        options(tmp_path / "run", "run.steps=5", "run.save_every=5", "run.sample_every=2"),
+        ingredients(make_samples=snapshots.append),
+    )
+    training.run()
+    assert [snapshot.step for snapshot in snapshots] == [2, 4]
+    saved = read_checkpoint(checkpoint_path(training.folder, 5)).state_dict
+    assert snapshots[1].weights.keys() == saved.keys()
+    assert snapshots[1].config == training.parts.config
+    assert changed_parts(snapshots[0].weights, snapshots[1].weights), "snapshots are copies"
+
+
+def test_log_shows_text_sensitivity_at_its_steps(tmp_path):
+    folder = run(tmp_path / "run", "run.steps=4", "run.save_every=4", "run.sensitivity_every=2")
+    measured = [line["step"] for line in read_log(folder) if "text_sensitivity" in line]
+    assert measured == [2, 4]
+
+
+def test_only_the_newest_checkpoints_are_kept(tmp_path):
+    folder = run(tmp_path / "run", "run.steps=5", "run.save_every=1", "run.keep_checkpoints=2")
+    names = sorted(path.name for path in (folder / "checkpoints").iterdir())
+    assert names == [checkpoint_path(folder, step).name for step in (4, 5)]
+
+
+def test_second_training_in_the_same_folder_is_refused(tmp_path):
+    folder = run(tmp_path / "run", "run.steps=1", "run.save_every=1")
+    with pytest.raises(ValueError, match="files.output: .* already holds a training"):
+        run(folder, "run.steps=1", "run.save_every=1")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "changes", "message"),
+    [
+        ("parts.intensity=false", {}, "--resume: .*input_conditioning differ"),
+        ("noise.schedule=linear", {}, "--resume: .*noise_schedule differ"),
+        ("parts.content_encoder=false", {"encoder": None}, "--resume: .*content differ"),
+        ("run.seed=0", {"encoder": None}, "parts.content_encoder must be true"),
+    ],
+)
+def test_resuming_another_checkpoint_is_refused(tmp_path, assignment, changes, message):
+    folder = run(tmp_path / "run", "run.steps=1", "run.save_every=1")
+    with pytest.raises(ValueError, match=message):
+        run(folder, "run.steps=2", "run.save_every=1", assignment, resume=True, **changes)
+
+
+def test_resuming_with_other_frozen_parts_is_refused(tmp_path):
+    initial_run = run(tmp_path / "first", "run.steps=1", "run.save_every=1")
+    initial = read_checkpoint(checkpoint_path(initial_run, 1))
+    common = "run.save_every=1", "files.init_from=given below"
+    frozen = "parts.frozen=motion"
+    folder = run(tmp_path / "run", "run.steps=1", frozen, *common, initial=initial)
+    with pytest.raises(ValueError, match="has no ema of motion"):
+        run(folder, "run.steps=2", *common, initial=initial, resume=True)
+
+
+def test_resuming_nothing_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=f"has no {STATE_FILE}"):
+        run(tmp_path / "run", resume=True)
+
+
+def test_damaged_state_is_refused(tmp_path):
+    folder = run(tmp_path / "run", "run.steps=1", "run.save_every=1")
+    state = folder / STATE_FILE
+    state.write_bytes(state.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="files.output: state.safetensors"):
+        run(folder, "run.steps=2", "run.save_every=1", resume=True)
+
+
+def test_loss_that_is_no_number_stops_the_training(tmp_path):
+    with pytest.raises(FloatingPointError, match="optimiser.learning_rate"):
+        run(tmp_path / "run", "run.steps=5", "run.save_every=5", "optimiser.learning_rate=1e30")
+    assert not (tmp_path / "run" / STATE_FILE).exists()
+
+
+def test_refused_training_writes_nothing(tmp_path):
+    unfit = Checkpoint(
+        Training(options(tmp_path / "other"), ingredients()).parts.config,
+        {"unknown": torch.zeros(1)},
+        {},
+    )
+    with pytest.raises(ValueError, match="no weight of the parts"):
+        run(tmp_path / "run", initial=unfit)
+    assert not (tmp_path / "run").exists()

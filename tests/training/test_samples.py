@@ -1,0 +1,65 @@
+"""Sample videos of a training."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from livephoto_core.training.ingredients import Snapshot
+from livephoto_core.training.loop import Training
+from livephoto_core.training.samples import SampleVideos, latent_images, write_animation
+from tests.training.tiny_training import FRAMES, RandomClips, ingredients, options
+
+
+def frames_of(path) -> np.ndarray:
+    with Image.open(path) as image:
+        frames = []
+        for index in range(image.n_frames):
+            image.seek(index)
+            frames.append(np.array(image.convert("RGB")))
+        return np.stack(frames)
+
+
+def test_animation_of_latents_is_written_for_every_clip(tmp_path):
+    given = ingredients()
+    training = Training(options(tmp_path / "run"), given)
+    before = [parameter.clone() for parameter in given.model.model.diffusion_model.parameters()]
+    make_samples = SampleVideos(
+        given.model, given.clips, encoder=given.encoder[1], num_clips=2, num_steps=2
+    )
+    snapshot = Snapshot(7, training.parts.config, training.parts.state_dict(), tmp_path)
+    make_samples(snapshot)
+    frames = frames_of(tmp_path / "samples" / "step-00000007.webp")
+    assert frames.shape == (FRAMES, 2 * 64, 2 * 64, 3)
+    clip = latent_images(RandomClips().load([1]).latents[0] / 0.18215)
+    # WebP is lossy; the clip itself is on the left of the second row.
+    shown = torch.from_numpy(frames[:, 64:, :64]).float() / 255
+    assert (shown - clip).abs().mean() < 0.1
+    for parameter, value in zip(
+        given.model.model.diffusion_model.parameters(), before, strict=True
+    ):
+        assert torch.equal(parameter, value)
+
+
+def test_latents_become_colours_of_their_full_range():
+    latents = torch.linspace(-3, 5, 2 * 4 * 2 * 3).view(2, 4, 2, 3)
+    images = latent_images(latents)
+    assert images.shape == (2, 16, 24, 3)
+    for colour in range(3):
+        assert images[..., colour].min() == 0 and images[..., colour].max() == 1
+    assert (images[0, :8, :8] == images[0, 0, 0]).all()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_animation_holds_its_frames_at_its_speed(tmp_path, suffix):
+    values = torch.arange(3).view(3, 1, 1, 1).expand(3, 16, 24, 3) / 2
+    path = tmp_path / f"video{suffix}"
+    write_animation(path, values, fps=5)
+    assert frames_of(path).shape == (3, 16, 24, 3)
+    assert np.abs(frames_of(path)[:, 8, 8, 0] - [0, 128, 255]).max() <= 3
+    with Image.open(path) as image:
+        image.seek(1)
+        image.load()
+        assert image.info["duration"] == 200
