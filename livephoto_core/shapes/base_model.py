@@ -25,10 +25,8 @@ from ..checkpoints.validation import check_finite
 from ..checkpoints.weight_file import WeightFile, open_weight_file
 from ..models.config import NoiseSchedule, UNetLayout
 
-_WEIGHTS = Path(__file__).parent / "weights"
-BASE_MODEL_PATH = _WEIGHTS / "shapes-base.safetensors"
-LIVEPHOTO_PATH = _WEIGHTS / "livephoto" / "livephoto-shapes.safetensors"
-"""Where the pack keeps the weights it ships; the second in a folder that LivePhotoLoader lists."""
+BASE_MODEL_PATH = Path(__file__).parent / "weights" / "shapes-base.safetensors"
+"""Where the pack keeps the weights it ships."""
 
 LATENT_SCALE = 0.18215
 """SD-1.5's factor between the autoencoder's latents and the UNet's."""

@@ -18,7 +18,7 @@ from ..motion_intensity import level_edges, mean_ssim
 from ..training.data import ClipFacts, Clips
 from .base_model import BaseConfig
 from .captions import content_caption, full_caption, motion_caption
-from .encoded_stream import Stream, digest, encode_pixels, encode_stream, open_encoded
+from .encoded_stream import Stream, encode_pixels, encode_stream, encoder_digest, open_encoded
 from .rendering import render_clip, render_moments
 from .scene import NUM_FRAMES, Scene
 from .split import sample_training_scene
@@ -64,7 +64,7 @@ def encode_clips(
         render=_RenderedClips(seed, config.size_px),
         encode=partial(_encode, autoencoder),
         description={
-            "autoencoder": digest(autoencoder.state_dict()),
+            "autoencoder": encoder_digest(autoencoder),
             "seed": seed,
             "size_px": config.size_px,
         },

@@ -24,6 +24,7 @@ from ..training.preparation.atomic_files import write_atomically
 from .base_model import LATENT_SCALE
 
 _PROGRESS = "progress.json"
+_ENCODER = ("encoder.", "quant_conv.")
 _PARTS_PER_SAVE = 16
 
 _logger = logging.getLogger(__name__)
@@ -112,6 +113,12 @@ def encode_pixels(autoencoder: Any, pixels: Tensor) -> np.ndarray:
     device = next(autoencoder.parameters()).device
     latents = torch.cat([autoencoder.encode(some.to(device)) for some in pixels.split(16)])
     return (latents * LATENT_SCALE).to("cpu", torch.float16).numpy()
+
+
+def encoder_digest(autoencoder: Any) -> str:
+    """Tells encoders apart; a decoder does not change latents."""
+    weights = autoencoder.state_dict()
+    return digest({name: weights[name] for name in weights if name.startswith(_ENCODER)})
 
 
 def digest(state_dict: Mapping[str, Tensor]) -> str:

@@ -197,6 +197,7 @@ class Training:
             "loss": loss,
             "grad_norm": meter.mean_norm.item(),
             "learning_rate": self.config.optimiser.learning_rate_at(step - 1),
+            "clips_per_step": self._clips_per_step,
             "clips_per_s": meter.num_steps * self._clips_per_step / meter.seconds,
         }
         if every and step % every == 0:

@@ -7,14 +7,22 @@ from pathlib import Path
 
 from torch import Tensor
 
-from livephoto_core.comfyui.demo_text import known_token_ids
+from livephoto_core.comfyui.demo_modules import (
+    build_autoencoder,
+    build_content_encoder,
+    build_unet,
+    initialise_weights,
+)
+from livephoto_core.comfyui.demo_text import TextEncoder, known_token_ids
 from livephoto_core.models.config import UNetLayout
 from livephoto_core.shapes.base_model import (
     AutoencoderConfig,
     BaseConfig,
     ContentEncoderConfig,
     TextEncoderConfig,
+    write_base_model,
 )
+from livephoto_core.shapes.base_training.autoencoder import normalise_latents
 from livephoto_core.shapes.base_training.loop import LoopOptions
 from livephoto_core.shapes.base_training.options import TextToImageOptions
 from livephoto_core.shapes.base_training.pictures import render_pixels, sample_picture
@@ -63,6 +71,24 @@ def text_to_image(options: LoopOptions, encoded, autoencoder, **extra) -> TextTo
         autoencoder=autoencoder,
         extra=TextToImageOptions(**extra),
     )
+
+
+def write_random_base(path: Path) -> Path:
+    """A base model's file with random weights."""
+    unet, autoencoder = build_unet(TINY_BASE), build_autoencoder(TINY_BASE)
+    text_encoder = TextEncoder(TINY_BASE)
+    for seed, module in enumerate((unet, autoencoder, text_encoder)):
+        initialise_weights(module, seed)
+    normalise_latents(autoencoder.requires_grad_(False), pixels(8))
+    modules = {
+        "unet": unet,
+        "autoencoder": autoencoder,
+        "text_encoder": text_encoder,
+        "content_encoder": build_content_encoder(TINY_BASE),
+    }
+    parts = {name: module.state_dict() for name, module in modules.items()}
+    write_base_model(path, TINY_BASE, parts, {})
+    return path
 
 
 def logged(folder: Path) -> list[dict[str, float]]:

@@ -13,8 +13,9 @@ from ..base_model import BASE_MODEL_PATH
 from .loop import LoopOptions
 from .options import NUM_PICTURES, PRESETS, TextToImageOptions
 
-_EPILOG = """The steps in their order: autoencoder, content-encoder, text-to-image, export. Each
-continues what was interrupted. Options are explained in loop.py and text_to_image.py."""
+_EPILOG = """The steps in their order: autoencoder, decoder, content-encoder, text-to-image,
+export. Each continues what was interrupted. Options are explained in loop.py and
+text_to_image.py."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,6 +48,8 @@ def _run(given: argparse.Namespace) -> None:
     options = _dataclass_from(LoopOptions, given)
     if given.step == "autoencoder":
         result = stages.train_autoencoder(config, options, given.run)
+    elif given.step == "decoder":
+        result = stages.train_decoder(config, options, given.run)
     elif given.step == "content-encoder":
         result = stages.train_content_encoder(config, options, given.run)
     else:

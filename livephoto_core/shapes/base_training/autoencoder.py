@@ -47,7 +47,7 @@ class AutoencoderTask:
         first, seed = step * self.options.batch_size, self.options.seed
         pictures = [sample_picture(seed, first + n) for n in range(self.options.batch_size)]
         pixels = render_pixels(pictures, self.config.size_px)
-        weights = _weights(pixels) if step >= _PLAIN_STEPS else torch.ones_like(pixels[:, :1])
+        weights = colour_weights(pixels) if step >= _PLAIN_STEPS else torch.ones_like(pixels[:, :1])
         return {"pixels": pixels, "weights": weights}
 
     def loss(self, module: Any, batch: Batch, generator: torch.Generator) -> Tensor:
@@ -74,8 +74,8 @@ class AutoencoderTask:
         write_contact_sheet(path, torch.cat([pixels, restored]), num_columns=_NUM_SHOWN)
 
 
-def _weights(pixels: Tensor) -> Tensor:
-    """Of each pixel, (b 1 h w): high on and beside saturated ones, in −1…1."""
+def colour_weights(pixels: Tensor) -> Tensor:
+    """Weights of pixels (b 3 h w) in −1…1: (b 1 h w), high on and beside saturated ones."""
     saturation = (pixels.amax(dim=1, keepdim=True) - pixels.amin(dim=1, keepdim=True)) / 2
     # Backgrounds are muted, below a tenth.
     coloured = F.max_pool2d(saturation, _REACH_PX, stride=1, padding=_REACH_PX // 2)

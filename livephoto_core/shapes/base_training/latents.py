@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from ..base_model import BaseConfig
-from ..encoded_stream import Stream, digest, encode_pixels, encode_stream
+from ..encoded_stream import Stream, encode_pixels, encode_stream, encoder_digest
 from .pictures import PictureMix, render_pixels, sample_picture
 
 _PART = 64
@@ -50,7 +50,7 @@ def encode_pictures(
         render=_RenderedPictures(seed, config.size_px),
         encode=partial(_encode, autoencoder),
         description={
-            "autoencoder": digest(autoencoder.state_dict()),
+            "autoencoder": encoder_digest(autoencoder),
             "mix": vars(PictureMix()),
             "seed": seed,
             "size_px": config.size_px,

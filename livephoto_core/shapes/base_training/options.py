@@ -35,9 +35,10 @@ class TextToImageOptions:
 PRESETS = MappingProxyType(
     {
         "autoencoder": LoopOptions(num_steps=4500, batch_size=16, learning_rate=1e-3),
+        "decoder": LoopOptions(num_steps=2000, batch_size=16, learning_rate=5e-4, seed=1),
         "content_encoder": LoopOptions(num_steps=1200, batch_size=32, learning_rate=5e-4),
         "text_to_image": LoopOptions(
-            num_steps=2200, batch_size=64, learning_rate=6e-4, warmup_steps=300
+            num_steps=3600, batch_size=64, learning_rate=6e-4, warmup_steps=300
         ),
     }
 )

@@ -25,6 +25,7 @@ from .autoencoder import (
     normalise_latents,
 )
 from .content_encoder import ContentEncoderTask
+from .decoder import DecoderTask
 from .latents import encode_pictures
 from .loop import LoopOptions, Task, train
 from .options import PRESETS, TextToImageOptions
@@ -52,8 +53,19 @@ def train_autoencoder(config: BaseConfig, options: LoopOptions, run: Path) -> di
     return _add_figures(run, "autoencoder", {"held_out_psnr_db": mean_psnr(restored, pixels)})
 
 
+def train_decoder(config: BaseConfig, options: LoopOptions, run: Path) -> dict[str, Any]:
+    """Second step, and the only one that nothing depends on; the result as of the first."""
+    autoencoder, _ = finished_autoencoder(config, run)
+    task = DecoderTask(config, options, autoencoder=autoencoder)
+    _train("decoder", task, options, run)
+    finished = with_finished_decoder(autoencoder, run)
+    pixels = held_out_pixels(config, options.seed, _NUM_HELD_OUT)
+    restored = _in_parts(lambda some: finished.decode(finished.encode(some)), pixels)
+    return _add_figures(run, "decoder", {"held_out_psnr_db": mean_psnr(restored, pixels)})
+
+
 def train_content_encoder(config: BaseConfig, options: LoopOptions, run: Path) -> dict[str, Any]:
-    """Second step, independent of the first; the result tells accuracies on held-out pictures."""
+    """Third step, independent of the others; the result tells accuracies on held-out pictures."""
     task = ContentEncoderTask(config, options)
     average = _train("content_encoder", task, options, run)
     batch = task.held_out_batch(_NUM_HELD_OUT)
@@ -71,7 +83,7 @@ def train_text_to_image(
     num_pictures: int,
     extra: TextToImageOptions | None = None,
 ) -> dict[str, Any]:
-    """Third step: encodes the pictures with the finished autoencoder, then trains on them."""
+    """Fourth step: encodes the pictures with the finished autoencoder, then trains on them."""
     autoencoder, _ = finished_autoencoder(config, run)
     autoencoder = autoencoder.to(options.device)
     latents = encode_pictures(
@@ -109,6 +121,17 @@ def finished_autoencoder(
     return autoencoder, fit_latent_rgb(autoencoder, pixels[: _NUM_TYPICAL // 4])
 
 
+def with_finished_decoder(autoencoder: Any, run: Path) -> Any:
+    """The autoencoder with the decoder that was trained by itself; changes it in place.
+
+    Raises:
+        ValueError: If that was not done yet.
+    """
+    weights = _state(run, "decoder")["average"]
+    autoencoder.load_state_dict({**autoencoder.state_dict(), **weights})
+    return autoencoder
+
+
 def export(config: BaseConfig, run: Path, path: str | os.PathLike[str]) -> None:
     """Last step: writes all parts, with command, seed, time and figures of their training.
 
@@ -116,6 +139,7 @@ def export(config: BaseConfig, run: Path, path: str | os.PathLike[str]) -> None:
         ValueError: If a step was not done yet.
     """
     autoencoder, latent_rgb = finished_autoencoder(config, run)
+    autoencoder = with_finished_decoder(autoencoder, run)
     whole = nn.ModuleDict({"unet": build_unet(config), "text_encoder": TextEncoder(config)})
     whole.load_state_dict(_state(run, "text_to_image")["average"])
     content_encoder = build_content_encoder(config)

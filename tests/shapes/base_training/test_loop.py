@@ -11,6 +11,7 @@ import torch
 
 from livephoto_core.shapes.base_training.autoencoder import AutoencoderTask
 from livephoto_core.shapes.base_training.content_encoder import ContentEncoderTask
+from livephoto_core.shapes.base_training.decoder import DecoderTask
 from livephoto_core.shapes.base_training.loop import (
     LoopOptions,
     learning_rate_at,
@@ -43,6 +44,9 @@ class Interrupted:
 
 TASKS = {
     "autoencoder": lambda encoded, autoencoder: AutoencoderTask(TINY_BASE, OPTIONS),
+    "decoder": lambda encoded, autoencoder: DecoderTask(
+        TINY_BASE, OPTIONS, autoencoder=autoencoder
+    ),
     "content_encoder": lambda encoded, autoencoder: ContentEncoderTask(TINY_BASE, OPTIONS),
     "text_to_image": lambda encoded, autoencoder: text_to_image(OPTIONS, encoded, autoencoder),
 }

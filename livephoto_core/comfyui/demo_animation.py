@@ -1,0 +1,75 @@
+"""One picture, one sentence, one level: a clip by the tiny model, without a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .apply import apply_livephoto, empty_latent
+from .demo_model import load_demo_model
+from .livephoto_model import load_livephoto
+from .reference import encode_reference
+from .sampling import sample_livephoto
+from .text import reweight_conditioning
+
+
+class DemoAnimator:
+    """The tiny base model with LivePhoto parts, as the nodes of workflows/demo.json use them.
+
+    Args:
+        base: File of the tiny base model.
+        livephoto: Checkpoint trained on it.
+    Raises:
+        CheckpointError: If a file is not what it should be.
+    """
+
+    def __init__(self, base: Path, livephoto: Path) -> None:
+        self._model, self._clip, self._vae, self._content_encoder = load_demo_model(base)
+        self._livephoto = load_livephoto(livephoto)
+
+    @property
+    def ssim_edges(self) -> tuple[float, ...]:
+        """The checkpoint's edges between motion levels."""
+        edges = self._livephoto.config.ssim_edges
+        assert edges, "every trained checkpoint stores its edges"
+        return edges
+
+    @torch.inference_mode()
+    def __call__(
+        self, image: Tensor, caption: str, *, level: float, seed: int, num_steps: int, cfg: float
+    ) -> Tensor:
+        """Animates a picture.
+
+        Args:
+            image: (h w 3), 0 to 1, sides multiples of 8.
+            caption: What shall happen; may be empty.
+            level: Motion intensity, 1 to 10.
+            seed: Of the noise.
+            num_steps: Denoising steps.
+            cfg: Guidance scale.
+        Returns:
+            Frames (f h w 3), 0 to 1.
+        """
+        livephoto, num_frames = self._livephoto, self._livephoto.config.num_frames
+        reference = encode_reference(livephoto, self._vae, image[None], self._content_encoder)
+        positive, negative = (
+            reweight_conditioning(livephoto, self._encode(text), num_frames=num_frames)[0]
+            for text in (caption, "")
+        )
+        latent = sample_livephoto(
+            apply_livephoto(self._model, livephoto, reference, level),
+            empty_latent(reference, num_frames),
+            positive=positive,
+            negative=negative,
+            seed=seed,
+            num_steps=num_steps,
+            cfg=cfg,
+            sampler_name="euler",
+            scheduler="normal",
+        )
+        return self._vae.decode(latent["samples"])[..., :3].clamp(0, 1)
+
+    def _encode(self, text: str) -> list:
+        return self._clip.encode_from_tokens_scheduled(self._clip.tokenize(text))

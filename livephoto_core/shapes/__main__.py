@@ -1,0 +1,140 @@
+"""Command line: `python -m livephoto_core.shapes clips`, `… evaluate` and `… export`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from .base_model import BASE_MODEL_PATH
+from .evaluation import ENOUGH, EvaluationOptions, evaluate
+from .shipped import LIVEPHOTO_PATH
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; returns 0, or 2 if its arguments or files are wrong."""
+    given = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    try:
+        given.run(given)
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+def _make_clips(given: argparse.Namespace) -> None:
+    from ..comfyui.standalone import use_comfyui
+
+    use_comfyui(given.comfyui)
+    # ComfyUI sets itself up when it is imported: only now.
+    from ..comfyui.demo_modules import load_autoencoder
+    from .base_model import open_base_model
+    from .clips import encode_clips
+
+    file = open_base_model(given.base)
+    encode_clips(
+        load_autoencoder(file),
+        file.config,
+        given.output,
+        num_clips=given.num_clips,
+        seed=given.seed,
+        num_workers=given.num_workers,
+    )
+
+
+def _evaluate(given: argparse.Namespace) -> None:
+    from .benchmark import as_rows, score
+
+    answers = evaluate(
+        EvaluationOptions(
+            base=given.base,
+            livephoto=given.livephoto,
+            counts={
+                "motion": given.motion,
+                "without_text": given.without_text,
+                "level": given.level,
+            },
+            num_steps=given.steps,
+            cfg=given.cfg,
+            seed=given.seed,
+            num_processes=given.processes,
+            comfyui=given.comfyui,
+        )
+    )
+    figures = score(answers)
+    _show(figures)
+    if given.output:
+        given.output.write_text(
+            json.dumps({"figures": figures, "answers": as_rows(answers)}, indent=1)
+        )
+
+
+def _export(given: argparse.Namespace) -> None:
+    from .export import export_livephoto
+
+    export_livephoto(given.training, given.checkpoint, given.evaluation, given.output)
+
+
+def _show(figures: dict[str, Any], indent: str = "") -> None:
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            sys.stdout.write(f"{indent}{name}:\n")
+            _show(value, indent + "  ")
+        else:
+            sys.stdout.write(f"{indent}{name}: {value:.3f}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m livephoto_core.shapes")
+    commands = parser.add_subparsers(required=True, metavar="{clips,evaluate,export}")
+    clips = _add_command(
+        commands,
+        "clips",
+        "render and encode clips for `python -m livephoto_core.training train --preset shapes`",
+    )
+    clips.add_argument("--output", type=Path, required=True, help="folder of the clips")
+    clips.add_argument("--num-clips", type=int, default=20_000, help="how many")
+    clips.add_argument("--seed", type=int, default=1, help="of the stream")
+    clips.add_argument("--num-workers", type=int, default=1, help="processes that render")
+    clips.set_defaults(run=_make_clips)
+    evaluation = _add_command(
+        commands, "evaluate", "measure a checkpoint on combinations that training never saw"
+    )
+    evaluation.add_argument("--livephoto", type=Path, default=LIVEPHOTO_PATH, help="checkpoint")
+    for kind, count in ENOUGH.items():
+        flag = f"--{kind.replace('_', '-')}"
+        evaluation.add_argument(flag, type=int, default=count, help="clips of this kind")
+    evaluation.add_argument(
+        "--steps", type=int, default=EvaluationOptions.num_steps, help="of each"
+    )
+    evaluation.add_argument("--cfg", type=float, default=EvaluationOptions.cfg, help="guidance")
+    evaluation.add_argument("--seed", type=int, default=0, help="of scenes and noise")
+    evaluation.add_argument("--processes", type=int, default=2, help="of one thread each")
+    evaluation.add_argument("--output", type=Path, help="JSON of all answers")
+    evaluation.set_defaults(run=_evaluate)
+    export = commands.add_parser("export", help="write a trained checkpoint as the pack ships it")
+    for name in ("training", "checkpoint", "evaluation"):
+        export.add_argument(f"--{name}", type=Path, required=True, help="see export.py")
+    export.add_argument("--output", type=Path, default=LIVEPHOTO_PATH, help="file to write")
+    export.set_defaults(run=_export)
+    return parser
+
+
+def _add_command(commands: Any, name: str, purpose: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name,
+        help=purpose,
+        description=purpose,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    command.add_argument("--base", type=Path, default=BASE_MODEL_PATH, help="the tiny base model")
+    command.add_argument("--comfyui", type=Path, help="ComfyUI's folder (or COMFYUI_PATH)")
+    return command
+
+
+if __name__ == "__main__":
+    sys.exit(main())

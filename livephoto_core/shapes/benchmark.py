@@ -1,0 +1,202 @@
+"""What a model of the synthetic world is asked, and how its answers are scored, in closed form.
+
+Every picture and sentence comes from combinations of shape, colour and motion that training never
+saw together. No learned judge is in it: `tracking` measures what a clip shows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from torch import Tensor
+
+from ..motion_intensity import NUM_LEVELS, mean_ssim, motion_level
+from .captions import full_caption
+from .rendering import render_clip
+from .scene import MOTIONS, Scene
+from .split import sample_evaluation_scene
+from .tracking import classify_motion, first_frame_psnr, keeps_identity
+
+Kind = Literal["motion", "without_text", "level"]
+
+_LEVEL_STREAM = 5
+_SEED_OFFSETS = {"motion": 0, "without_text": 0, "level": 1_000_000}
+
+
+@dataclass(frozen=True)
+class Question:
+    """One clip that is asked for.
+
+    Args:
+        kind: What it tests: whether the motion follows the sentence, which motion comes without a
+            sentence, or whether the measured level follows the requested one.
+        scene: Its first frame is the picture, its motion the one that is meant.
+        caption: The sentence; empty without text.
+        level: Requested motion level, 1 to 10.
+        seed: Of the noise.
+    """
+
+    kind: Kind
+    scene: Scene
+    caption: str
+    level: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the clip shows.
+
+    Args:
+        kind, asked_motion, asked_level: Of the question.
+        motion: One of `MOTIONS`.
+        level: 1 to 10.
+        ssim: Mean SSIM of adjacent frames.
+        first_frame_psnr_db: Against the picture.
+        keeps_identity: Whether the last frame shows the same shape in the same colour.
+    """
+
+    kind: Kind
+    asked_motion: str
+    asked_level: int
+    motion: str
+    level: int
+    ssim: float
+    first_frame_psnr_db: float
+    keeps_identity: bool
+
+
+def make_questions(
+    kind: Kind, count: int, *, edges: Sequence[float], size_px: int, seed: int = 0
+) -> list[Question]:
+    """Questions of one kind; the motions take turns.
+
+    Motion is asked for at the level of the true clip, since not every motion can reach every level:
+    a growing shape never changes as many pixels as a pan. Levels are asked for at random.
+
+    Args:
+        kind: What to test.
+        count: How many; a multiple of 16 has all motions alike.
+        edges: The checkpoint's edges between levels.
+        size_px: Of the pictures.
+        seed: Names the stream of scenes.
+    """
+    first = _SEED_OFFSETS[kind]
+    questions = []
+    for index in range(first, first + count):
+        motion = MOTIONS[index % len(MOTIONS)]
+        scene = sample_evaluation_scene(seed, index, motions=(motion,))
+        level = motion_level(mean_ssim(render_clip(scene, size_px=size_px)), edges)
+        if kind == "level":
+            rng = np.random.default_rng((seed, index, _LEVEL_STREAM))
+            level = int(rng.integers(1, NUM_LEVELS + 1))
+        caption = "" if kind == "without_text" else full_caption(scene, index)
+        questions.append(Question(kind, scene, caption, level, seed=index))
+    return questions
+
+
+def judge(frames: Tensor, question: Question, edges: Sequence[float]) -> Answer:
+    """Measures a clip.
+
+    Args:
+        frames: The clip, (f h w 3), 0 to 1.
+        question: What it answers.
+        edges: The checkpoint's edges between levels.
+    """
+    scene, ssim = question.scene, mean_ssim(frames)
+    picture = render_clip(scene, num_frames=1, size_px=frames.shape[1])[0]
+    return Answer(
+        kind=question.kind,
+        asked_motion=scene.motion,
+        asked_level=question.level,
+        motion=classify_motion(frames),
+        level=motion_level(ssim, edges),
+        ssim=ssim,
+        first_frame_psnr_db=first_frame_psnr(frames, picture),
+        keeps_identity=keeps_identity(frames, shape=scene.shape, colour=scene.colour),
+    )
+
+
+def score(answers: Sequence[Answer]) -> dict[str, float | dict[str, float]]:
+    """The benchmark's figures.
+
+    Returns:
+        `motion_accuracy` over all motions, `motion_accuracy_of` each, `worst_motion_accuracy`;
+        `without_text_accuracy`, which is chance if nothing but the sentence tells the motion;
+        `level_correlation` (Spearman's, requested against measured level, over the level
+        questions), `level_correlation_within_motions` (the mean over motions of the same, SSIM for
+        level), `level_1_ssim` (mean, where level 1 was asked for); `first_frame_psnr_db` (mean) and
+        `identity` (share) over all but the questions without text. Figures without questions are
+        left out.
+    """
+    motion, without_text, level = (
+        [answer for answer in answers if answer.kind == kind] for kind in _SEED_OFFSETS
+    )
+    figures: dict[str, float | dict[str, float]] = {}
+    if motion:
+        by_motion = {
+            name: _accuracy([answer for answer in motion if answer.asked_motion == name])
+            for name in MOTIONS
+            if any(answer.asked_motion == name for answer in motion)
+        }
+        figures["motion_accuracy"] = _accuracy(motion)
+        figures["worst_motion_accuracy"] = min(by_motion.values())
+        figures["motion_accuracy_of"] = by_motion
+    if without_text:
+        figures["without_text_accuracy"] = _accuracy(without_text)
+    if level:
+        figures.update(_level_figures(level))
+    if motion or level:
+        told = [*motion, *level]
+        figures["first_frame_psnr_db"] = _mean([a.first_frame_psnr_db for a in told])
+        figures["identity"] = _mean([float(a.keeps_identity) for a in told])
+    return figures
+
+
+def _level_figures(answers: list[Answer]) -> dict[str, float]:
+    figures = {
+        "level_correlation": spearman([a.asked_level for a in answers], [a.level for a in answers])
+    }
+    within = [
+        spearman([a.asked_level for a in of_motion], [-a.ssim for a in of_motion])
+        for motion in MOTIONS
+        if motion != "still"
+        and len(of_motion := [a for a in answers if a.asked_motion == motion]) > 2
+    ]
+    if within:
+        figures["level_correlation_within_motions"] = _mean(within)
+    stillest = [a.ssim for a in answers if a.asked_level == 1]
+    if stillest:
+        figures["level_1_ssim"] = _mean(stillest)
+    return figures
+
+
+def spearman(one: Sequence[float], other: Sequence[float]) -> float:
+    """Spearman's rank correlation; ties share their mean rank; 0 where all values are equal."""
+    ranks = np.stack([_ranks(np.asarray(values, dtype=np.float64)) for values in (one, other)])
+    if ranks.std(axis=1).min() == 0:
+        return 0.0
+    return float(np.corrcoef(ranks)[0, 1])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+
+
+def _accuracy(answers: Sequence[Answer]) -> float:
+    return _mean([float(answer.motion == answer.asked_motion) for answer in answers])
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def as_rows(answers: Sequence[Answer]) -> list[dict[str, object]]:
+    """The answers as JSON takes them."""
+    return [dataclasses.asdict(answer) for answer in answers]

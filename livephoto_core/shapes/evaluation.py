@@ -1,0 +1,116 @@
+"""Runs the benchmark on a trained checkpoint, in several processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from .benchmark import Answer, Kind, Question, judge, make_questions
+from .rendering import render_clip
+
+ENOUGH = {"motion": 208, "without_text": 96, "level": 112}
+"""Questions of each kind that make a figure for the model card."""
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What to evaluate, and how.
+
+    Args:
+        base: File of the tiny base model.
+        livephoto: Checkpoint trained on it.
+        counts: Questions by kind.
+        num_steps: Denoising steps.
+        cfg: Guidance scale.
+        seed: Of scenes and noise.
+        num_processes: Each with one thread: on networks this small, threads cost more than they
+            save.
+        comfyui: ComfyUI's folder; by default COMFYUI_PATH's.
+    """
+
+    base: Path
+    livephoto: Path
+    counts: dict[Kind, int]
+    num_steps: int = 20
+    cfg: float = 5.0
+    seed: int = 0
+    num_processes: int = 2
+    comfyui: Path | None = None
+
+
+def evaluate(options: EvaluationOptions) -> list[Answer]:
+    """The answers of a checkpoint, in the order of `benchmark.make_questions`.
+
+    Raises:
+        ValueError: If a file is not what it should be.
+    """
+    from ..checkpoints import read_checkpoint
+    from .base_model import open_base_model
+
+    edges = read_checkpoint(options.livephoto).config.ssim_edges
+    if edges is None:
+        raise ValueError(
+            f"{options.livephoto.name} stores no edges between motion levels: it was not trained "
+            "with this pack. Give a checkpoint of `python -m livephoto_core.training train`."
+        )
+    size_px = open_base_model(options.base).config.size_px
+    questions = [
+        question
+        for kind, count in options.counts.items()
+        for question in make_questions(kind, count, edges=edges, size_px=size_px, seed=options.seed)
+    ]
+    frames = _animate_all(options, questions, size_px)
+    progress = tqdm(frames, total=len(questions), unit="clip", desc="Evaluating")
+    return [
+        judge(clip, question, edges) for clip, question in zip(progress, questions, strict=True)
+    ]
+
+
+def _animate_all(
+    options: EvaluationOptions, questions: Sequence[Question], size_px: int
+) -> Iterator[Tensor]:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        options.num_processes, mp_context=context, initializer=_start, initargs=(options, size_px)
+    ) as pool:
+        yield from pool.map(_animate, questions)
+
+
+_animate_question: Callable[[Question], Tensor]
+
+
+def _start(options: EvaluationOptions, size_px: int) -> None:
+    """Loads the model in a new process."""
+    global _animate_question
+    torch.set_num_threads(1)
+    from ..comfyui.standalone import use_comfyui
+
+    use_comfyui(options.comfyui)
+    from ..comfyui.demo_animation import DemoAnimator
+
+    animator = DemoAnimator(options.base, options.livephoto)
+
+    def animate(question: Question) -> Tensor:
+        picture = render_clip(question.scene, num_frames=1, size_px=size_px)[0]
+        return animator(
+            picture,
+            question.caption,
+            level=question.level,
+            seed=question.seed,
+            num_steps=options.num_steps,
+            cfg=options.cfg,
+        )
+
+    _animate_question = animate
+
+
+def _animate(question: Question) -> Tensor:
+    # 8 bits, as a video or PNG would have them.
+    return (_animate_question(question) * 255).round() / 255
