@@ -1,0 +1,112 @@
+"""Command line: `python -m livephoto_core.evaluation score clips/ --clip DIR --dino DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from ..motion_intensity import DEFAULT_EDGES
+from .score import ClipScore, score_file
+from .score_report import markdown_table, write_reports
+from .videos import PICTURE_SUFFIXES, UnreadableClipError, find_clips
+
+_log = logging.getLogger(__name__)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; returns 0, 1 if a clip could not be read, 2 if the arguments are wrong."""
+    given = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    try:
+        return given.run(given)
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+def _score(given: argparse.Namespace) -> int:
+    clips = find_clips(given.clips)
+    references = _references(given.references, clips)
+    encoders = _encoders(given)
+    edges = _edges(given.checkpoint)
+    scores: list[ClipScore] = []
+    unreadable: list[str] = []
+    for path in tqdm(clips, unit="clip", desc="Scoring"):
+        try:
+            reference = references.get(path)
+            scores.append(score_file(path, encoders, reference=reference, edges=edges))
+        except UnreadableClipError as error:
+            unreadable.append(str(error))
+    for problem in unreadable:
+        _log.error("Left out: %s", problem)
+    if not scores:
+        raise ValueError(f"clips: not one of {len(clips)} clips in {given.clips} could be read.")
+    sys.stdout.write(markdown_table(scores) + "\n")
+    if given.output:
+        written = write_reports(scores, given.output)
+        _log.info("Written: %s", ", ".join(map(str, written)))
+    return 1 if unreadable else 0
+
+
+def _encoders(given: argparse.Namespace) -> dict:
+    from .frame_encoders import FrameEncoder
+
+    folders = {"clip": given.clip, "dino": given.dino}
+    return {
+        kind: FrameEncoder(folder, kind, device=given.device)
+        for kind, folder in folders.items()
+        if folder
+    }
+
+
+def _references(folder: Path | None, clips: list[Path]) -> dict[Path, Path]:
+    """The photo of each clip: the picture of the same name."""
+    if folder is None:
+        return {}
+    pictures = {p.stem: p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES}
+    missing = [clip.name for clip in clips if clip.stem not in pictures]
+    if missing:
+        raise ValueError(
+            f"--references: {folder} has no picture named like {missing[0]} ({len(missing)} of "
+            f"{len(clips)} clips lack theirs)."
+        )
+    return {clip: pictures[clip.stem] for clip in clips}
+
+
+def _edges(checkpoint: Path | None) -> tuple[float, ...]:
+    if checkpoint is None:
+        return DEFAULT_EDGES
+    from ..checkpoints import read_checkpoint
+
+    return read_checkpoint(checkpoint).config.ssim_edges or DEFAULT_EDGES
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m livephoto_core.evaluation")
+    commands = parser.add_subparsers(required=True, metavar="{score}")
+    score = commands.add_parser("score", help="measure videos, animations and folders of frames")
+    score.add_argument("clips", type=Path, help="folder of the clips")
+    score.add_argument("--clip", type=Path, metavar="DIR", help="local folder of a CLIP")
+    score.add_argument("--dino", type=Path, metavar="DIR", help="local folder of a DINO or DINOv2")
+    score.add_argument(
+        "--references",
+        type=Path,
+        metavar="DIR",
+        help="the photos, named like the clips (default: each clip's first frame)",
+    )
+    score.add_argument("--checkpoint", type=Path, metavar="FILE", help="whose motion levels to use")
+    score.add_argument("--output", type=Path, metavar="DIR", help="for CSV, JSON and Markdown")
+    score.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)"
+    )
+    score.set_defaults(run=_score)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

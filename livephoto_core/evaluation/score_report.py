@@ -1,0 +1,68 @@
+"""Scores as CSV, JSON and a Markdown table."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from .score import ClipScore
+
+_NAMES = {"clip": "CLIP", "dino": "DINO"}
+
+
+def write_reports(scores: Sequence[ClipScore], folder: Path) -> list[Path]:
+    """Writes `scores.csv`, `scores.json` (with every frame) and `scores.md`.
+
+    Args:
+        scores: At least one.
+        folder: Made if need be.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = {
+        "scores.csv": _as_csv(scores),
+        "scores.json": json.dumps([dataclasses.asdict(score) for score in scores], indent=1),
+        "scores.md": markdown_table(scores) + "\n",
+    }
+    for name, content in contents.items():
+        (folder / name).write_text(content, encoding="utf-8")
+    return [folder / name for name in contents]
+
+
+def markdown_table(scores: Sequence[ClipScore]) -> str:
+    """One row a clip and the mean over clips; similarities in percent as in LivePhoto's tables."""
+    rows = [_row(score) for score in scores]
+    header = list(rows[0])
+    lines = [header, ["---", *["---:"] * (len(header) - 1)]]
+    lines += [[_format(row[name]) for name in header] for row in rows]
+    if len(rows) > 1:
+        means = [sum(float(row[name]) for row in rows) / len(rows) for name in header[1:]]
+        lines.append(["**mean**", *map(_format, means)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _row(score: ClipScore) -> dict[str, float | str]:
+    row: dict[str, float | str] = {"clip": score.name, "frames": score.num_frames}
+    for encoder in score.adjacent:
+        name = _NAMES.get(encoder, encoder)
+        row[f"{name} adjacent"] = score.adjacent[encoder]
+        row[f"{name} to photo"] = score.reference[encoder]
+    return {**row, "SSIM": score.ssim, "level": score.level, "flicker": score.flicker}
+
+
+def _as_csv(scores: Sequence[ClipScore]) -> str:
+    rows = [_row(score) for score in scores]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _format(value: float | str) -> str:
+    if isinstance(value, str):
+        return value.replace("|", "\\|")
+    return str(value) if isinstance(value, int) else f"{value:.3f}"
