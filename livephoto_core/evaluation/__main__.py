@@ -1,4 +1,4 @@
-"""Command line: `python -m livephoto_core.evaluation score clips/ --clip DIR --dino DIR`."""
+"""Command line: `python -m livephoto_core.evaluation score | run | page | table`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ import torch
 from tqdm import tqdm
 
 from ..motion_intensity import DEFAULT_EDGES
+from . import study_commands as study
 from .score import ClipScore, score_file
 from .score_report import markdown_table, write_reports
 from .videos import PICTURE_SUFFIXES, UnreadableClipError, find_clips
 
 _log = logging.getLogger(__name__)
+_STUDY_COMMANDS = {
+    "run": (study.add_run_arguments, study.run, "make a benchmark's videos on a ComfyUI server"),
+    "page": (study.add_page_arguments, study.page, "write a page for blind rating"),
+    "table": (study.add_table_arguments, study.table, "print the mean ratings of a study"),
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -88,8 +94,18 @@ def _edges(checkpoint: Path | None) -> tuple[float, ...]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m livephoto_core.evaluation")
-    commands = parser.add_subparsers(required=True, metavar="{score}")
+    commands = parser.add_subparsers(required=True, metavar="{score,run,page,table}")
     score = commands.add_parser("score", help="measure videos, animations and folders of frames")
+    _add_score_arguments(score)
+    score.set_defaults(run=_score)
+    for name, (add_arguments, function, purpose) in _STUDY_COMMANDS.items():
+        command = commands.add_parser(name, help=purpose, description=purpose)
+        add_arguments(command)
+        command.set_defaults(run=function)
+    return parser
+
+
+def _add_score_arguments(score: argparse.ArgumentParser) -> None:
     score.add_argument("clips", type=Path, help="folder of the clips")
     score.add_argument("--clip", type=Path, metavar="DIR", help="local folder of a CLIP")
     score.add_argument("--dino", type=Path, metavar="DIR", help="local folder of a DINO or DINOv2")
@@ -104,8 +120,6 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument(
         "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)"
     )
-    score.set_defaults(run=_score)
-    return parser
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ for number in range(COUNT):
 
 def write_video(path):
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=8)
-        stream.height, stream.width = FRAMES.shape[1:3]
-        stream.bit_rate = 5_000_000
+        # As SaveVideo writes it, so that browsers play it.
+        stream = container.add_stream("libx264", rate=8, options={"crf": "10"})
+        stream.height, stream.width, stream.pix_fmt = *FRAMES.shape[1:3], "yuv420p"
         for frame in FRAMES:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
