@@ -3,7 +3,7 @@ PYTHON ?= python3
 ENVIRONMENT_PYTHON = $(PYTHON) -m harness python
 COMFYUI ?= 0.30.0
 
-.PHONY: test lint pytest benchmark comfyui
+.PHONY: test lint pytest benchmark comfyui demo
 
 test: lint pytest
 
@@ -22,3 +22,8 @@ benchmark:
 # A ComfyUI with the pack, for trying things in a browser.
 comfyui:
 	$(PYTHON) -m harness serve --comfyui $(COMFYUI)
+
+# One picture, many sentences: videos and a contact sheet, with the model in the repository.
+# make demo ARGS='--prompt "a red heart moves left" --intensity 7'
+demo:
+	$(PYTHON) -m harness demo $(ARGS)

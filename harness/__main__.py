@@ -1,4 +1,4 @@
-"""Command line: `python3 -m harness setup | serve | run | python`."""
+"""Command line: `python3 -m harness setup | serve | run | demo | python`."""
 
 import sys
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from harness import demo_plan
 from harness.environment import Environment, home, prepare
 from harness.packages import SetupError
 from harness.releases import NEWEST
@@ -62,10 +63,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--image", action="append", default=[], type=Path, help="upload this file")
     run.set_defaults(command=_run)
 
+    demo = commands.add_parser("demo", help="animate a picture with the model in the repository")
+    demo_plan.add_arguments(demo)
+    demo.set_defaults(command=_demo)
+
     python = commands.add_parser("python", help="run the environment's Python with what follows")
     python.set_defaults(command=_python)
 
-    for command in (setup, serve, run):
+    for command in (setup, serve, run, demo):
         command.add_argument("--comfyui", metavar="VERSION", help=f"default {NEWEST.version}")
     return parser
 
@@ -109,11 +114,37 @@ def _run(options: argparse.Namespace) -> int:
             result = client.run_workflow(workflow, on_progress=bar)
         except (WorkflowError, WorkflowInterruptedError, ConnectionLostError) as error:
             bar.close()
-            print(f"error: {error}\nThe server's log: {server.log_path}", file=sys.stderr)
-            return 1
+            return _failed_run(error, server)
     for path in result.files:
         print(path)
     return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    environment = prepare(options.comfyui)
+    _continue_in(environment)
+    from harness.demo import run_demo
+    from harness.demo_picture import NotShapesError, name_subject, read_picture
+    from harness.errors import ConnectionLostError, WorkflowError, WorkflowInterruptedError
+
+    try:
+        image = read_picture(options.image)
+    except NotShapesError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    requests = demo_plan.plan_requests(options.prompt, options.intensity, name_subject(image))
+    print(f"Starting ComfyUI {environment.version} …", flush=True)
+    with _server(environment, options) as server:
+        try:
+            run_demo(server.client(), image, requests, seed=options.seed, output=options.output)
+        except (WorkflowError, WorkflowInterruptedError, ConnectionLostError) as error:
+            return _failed_run(error, server)
+    return 0
+
+
+def _failed_run(error: Exception, server: ComfyUIServer) -> int:
+    print(f"error: {error}\nThe server's log: {server.log_path}", file=sys.stderr)
+    return 1
 
 
 def _server(

@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from ..livephoto_core.comfyui.model_files import register_folders
+from .demo import LivePhotoDemoModel
 from .intensity import MotionIntensity
 from .load import LivePhotoDINOv2Loader, LivePhotoLoader
 from .prior import PriorInversion
@@ -19,6 +20,7 @@ NODES: list[type[io.ComfyNode]] = [
     LivePhotoSampler,
     ApplyLivePhoto,
     MotionIntensity,
+    LivePhotoDemoModel,
 ]
 
 

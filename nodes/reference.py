@@ -1,8 +1,12 @@
 """The photo that is animated."""
 
-from comfy_api.latest import io
+import logging
 
+from comfy_api.latest import io, ui
+
+from ..livephoto_core.comfyui.node_text import show_on_node
 from ..livephoto_core.comfyui.reference import FITS, encode_reference, fit_image
+from ..livephoto_core.shapes.recognition import ONLY_SHAPES, is_shapes_picture
 from .types import CATEGORY, ContentEncoder, LivePhoto, LivePhotoReference
 
 
@@ -55,6 +59,7 @@ class ReferenceEncode(io.ComfyNode):
                     "checkpoints with content tokens.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
             outputs=[
                 LivePhotoReference.Output(display_name="reference", tooltip="The encoded photo."),
                 io.Image.Output(display_name="image", tooltip="The photo as fitted."),
@@ -65,4 +70,12 @@ class ReferenceEncode(io.ComfyNode):
     def execute(cls, livephoto, vae, image, width, height, fit, clip_vision=None) -> io.NodeOutput:
         """Fits, then encodes."""
         fitted = fit_image(image, width=width, height=height, fit=fit)
-        return io.NodeOutput(encode_reference(livephoto, vae, fitted, clip_vision), fitted)
+        reference = encode_reference(livephoto, vae, fitted, clip_vision)
+        # ComfyUI's own CLIP_VISION knows no such field.
+        is_demo = getattr(clip_vision, "knows_only_shapes", False)
+        if not is_demo or is_shapes_picture(fitted[0]):
+            show_on_node(cls.hidden.unique_id, None)
+            return io.NodeOutput(reference, fitted)
+        logging.getLogger(__name__).warning(ONLY_SHAPES)
+        show_on_node(cls.hidden.unique_id, ONLY_SHAPES)
+        return io.NodeOutput(reference, fitted, ui=ui.PreviewText(ONLY_SHAPES))

@@ -27,11 +27,13 @@ class ContentEncoder:
         name: Such as "dinov2-large".
         dim: Width of its patch tokens.
         patcher: ComfyUI's handle on transformers' Dinov2Model.
+        knows_only_shapes: Whether it belongs to the demo model, to which photos mean nothing.
     """
 
     name: str
     dim: int
     patcher: ModelPatcher
+    knows_only_shapes: bool = False
 
     @torch.inference_mode()
     def encode(self, images: Tensor) -> Tensor:

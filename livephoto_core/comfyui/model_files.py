@@ -6,13 +6,15 @@ from pathlib import Path
 
 import folder_paths
 
+from ..shapes.shipped import LIVEPHOTO_PATH
+
 _CHECKPOINTS = ("livephoto", "animatediff_models")
 _MOTION_LORAS = "animatediff_motion_lora"
 _CONTENT_ENCODERS = "clip_vision"
 
 
 def register_folders() -> None:
-    """Makes ComfyUI look into models/livephoto and AnimateDiff's usual folders.
+    """Makes ComfyUI look into models/livephoto, AnimateDiff's usual folders, and the pack's own.
 
     Folders that extra_model_paths.yaml or another pack already registered are kept.
     """
@@ -22,6 +24,7 @@ def register_folders() -> None:
         # A name that is new to ComfyUI has no extensions, and would list every file.
         extensions = set(extensions) | folder_paths.supported_pt_extensions
         folder_paths.folder_names_and_paths[name] = (paths, extensions)
+    folder_paths.add_model_folder_path("livephoto", str(LIVEPHOTO_PATH.parent))
 
 
 def checkpoint_names() -> list[str]:

@@ -39,7 +39,7 @@ class EvaluationOptions:
     livephoto: Path
     counts: dict[Kind, int]
     num_steps: int = 20
-    cfg: float = 5.0
+    cfg: float = 2.5
     seed: int = 0
     num_processes: int = 2
     comfyui: Path | None = None

@@ -69,6 +69,14 @@ PRESETS = {
             optimiser=_SHAPES_OPTIMISER,
             run=_SHAPES_RUN,
         ),
+        cost=(
+            "96,000 clips of 64×64, 16.4 GFLOP each: 2 h 20 min on 2 CPU cores as two processes "
+            "(11.5 clips/s, about a fifth of their bf16 peak)"
+        ),
+        expected_score=(
+            "after 28,800 clips: see livephoto_core/shapes/weights/MODEL_CARD.md; after all: not "
+            "measured yet"
+        ),
     ),
     "shapes-paper": Preset(
         purpose=(

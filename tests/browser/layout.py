@@ -43,7 +43,13 @@ class Stage:
 STAGES = (
     Stage(
         "1 Load",
-        ("CheckpointLoaderSimple", "LoraLoader", "LivePhotoLoader", "LivePhotoDINOv2Loader"),
+        (
+            "CheckpointLoaderSimple",
+            "LoraLoader",
+            "LivePhotoLoader",
+            "LivePhotoDINOv2Loader",
+            "LivePhotoDemoModel",
+        ),
     ),
     Stage("2 Photo and text", ("LoadImage", "CLIPTextEncode", "ReferenceEncode", "TextReweight")),
     Stage(
@@ -68,13 +74,15 @@ WIDTHS_PX = {
     "CheckpointLoaderSimple": 380,
     "LivePhotoLoader": 380,
     "LivePhotoDINOv2Loader": 380,
+    "LivePhotoDemoModel": 380,
     "CLIPTextEncode": 340,
     "LoadImage": 340,
 }
-# MotionIntensity and PreviewImage get room for the pictures they show when they have run.
+# Some get room for the pictures they show when they have run.
 MIN_HEIGHTS_PX = {
     "CLIPTextEncode": 110,
     "LoadImage": 340,
+    "LivePhotoDemoModel": 340,
     "MotionIntensity": 300,
     "PreviewImage": 240,
 }

@@ -191,6 +191,7 @@ def test_every_node_explains_itself(every_comfyui_server):
         "LivePhotoSampler",
         "ApplyLivePhoto",
         "MotionIntensity",
+        "LivePhotoDemoModel",
     }
     for name, node in ours.items():
         assert node["description"] and node["search_aliases"], name
