@@ -10,6 +10,13 @@ from pathlib import Path
 PATH_VARIABLE = "COMFYUI_PATH"
 
 
+def hide_progress() -> None:
+    """Switches ComfyUI's bar of sampling steps off, for a caller that has one of its own."""
+    import comfy.utils
+
+    comfy.utils.set_progress_bar_enabled(False)
+
+
 def use_comfyui(path: str | os.PathLike[str] | None = None, *, device: str = "cpu") -> None:
     """Makes `import comfy` work, and sets ComfyUI up for training.
 

@@ -90,9 +90,10 @@ def _start(options: EvaluationOptions, size_px: int) -> None:
     """Loads the model in a new process."""
     global _animate_question
     torch.set_num_threads(1)
-    from ..comfyui.standalone import use_comfyui
+    from ..comfyui.standalone import hide_progress, use_comfyui
 
     use_comfyui(options.comfyui)
+    hide_progress()
     from ..comfyui.demo_animation import DemoAnimator
 
     animator = DemoAnimator(options.base, options.livephoto)
