@@ -302,8 +302,10 @@ def test_node_gives_what_other_nodes_take(node, path, monkeypatch):
     schema = node.LivePhotoDemoModel.define_schema()
     assert schema.node_id == "LivePhotoDemoModel"
     types = [output.io_type for output in schema.outputs]
-    assert types == ["MODEL", "CLIP", "VAE", "LIVEPHOTO_CONTENT_ENCODER"]
-    model, clip, vae, encoder = node.LivePhotoDemoModel.execute().args
+    assert types == ["MODEL", "CLIP", "VAE", "LIVEPHOTO_CONTENT_ENCODER", "IMAGE"]
+    monkeypatch.setattr(node.ui, "PreviewImage", lambda *_, **__: None)  # needs a running server
+    model, clip, vae, encoder, image = node.LivePhotoDemoModel.execute().args
+    assert image.shape == (1, 64, 64, 3)
     assert vae.encode(torch.zeros(1, 64, 64, 3)).shape == (1, 4, 8, 8)
     assert encoder.dim == 64 and encode_text(clip, "")[0][0].shape == (1, 77, 32)
     assert unet_layout(model.model.model_config.unet_config) == CONFIG.unet
