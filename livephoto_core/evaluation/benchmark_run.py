@@ -10,7 +10,7 @@ from typing import Protocol
 
 from tqdm import tqdm
 
-from ..training.preparation.atomic_files import write_atomically
+from ..atomic_files import write_atomically
 from .comfyui_server import RunError
 from .protocol import Method, Sample, Workflow
 

@@ -11,12 +11,13 @@ Paths are relative to the file that names them.
 from __future__ import annotations
 
 import copy
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from .json_files import read_object
 
 TRACKS = ("humans", "animals", "cartoon characters", "still objects", "natural sceneries")
 """The paper's; a benchmark may have others."""
@@ -92,7 +93,7 @@ def read_benchmark(path: Path) -> list[Sample]:
     Raises:
         ValueError: If the file is not a benchmark, or a photo is missing.
     """
-    content = _read_json(path, "benchmark")
+    content = read_object(path, "benchmark")
     try:
         seeds = [int(seed) for seed in content["seeds"]]
         samples = [
@@ -122,9 +123,9 @@ def read_method(path: Path) -> Method:
     Raises:
         ValueError: If it is not one, or names nodes or inputs that the workflow does not have.
     """
-    content = _read_json(path, "method")
+    content = read_object(path, "method")
     try:
-        workflow = _read_json(path.parent / content["workflow"], "workflow")
+        workflow = read_object(path.parent / content["workflow"], "workflow")
         places = {kind: content["inputs"][kind].rpartition(".") for kind in FILLED_INPUTS}
         name = str(content["name"])
     except (AttributeError, KeyError, TypeError) as error:
@@ -145,16 +146,6 @@ def read_method(path: Path) -> Method:
             )
     inputs = {kind: (node, input_name) for kind, (node, _, input_name) in places.items()}
     return Method(name, workflow, inputs)
-
-
-def _read_json(path: Path, kind: str) -> Any:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{kind}: {path} cannot be read ({error}).") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{kind}: {path.name} must hold a JSON object.")
-    return content
 
 
 def _check_names(path: Path, samples: list[Sample]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections import Counter
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .json_files import read_object
 from .rating import CRITERIA
 
 _NAMES = [str(criterion["name"]) for criterion in CRITERIA]
@@ -22,12 +22,12 @@ def read_results(key_path: Path, paths: Sequence[Path], kind: str) -> tuple[dict
     Raises:
         ValueError: If a file is damaged, of another study, or a rater's file is given twice.
     """
-    key = _read(key_path)
+    key = read_object(key_path, "--key")
     if key.get("kind") != kind:
         raise ValueError(f"--key: {key_path} is of a study to {key.get('kind')}, not to {kind}.")
     answers, raters = [], set()
     for path in paths:
-        results = _read(path)
+        results = read_object(path, "results")
         if results.get("study") != key["id"]:
             raise ValueError(f"{path.name} belongs to another study than {key_path}.")
         rater = results.get("rater")
@@ -69,16 +69,6 @@ def _mean(values: list[int]) -> str:
         return "–"
     error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
     return f"{statistics.fmean(values):.1f} ± {error:.1f}"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read ({error}).") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path.name} is no file of a rating.")
-    return content
 
 
 def _checked(path: Path, results: dict, videos: dict[str, Any], kind: str) -> dict[str, Any]:

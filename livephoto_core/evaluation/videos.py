@@ -13,7 +13,8 @@ import av.error
 import numpy as np
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
-VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
+from ..training.preparation.sources import VIDEO_SUFFIXES
+
 ANIMATION_SUFFIXES = (".apng", ".gif", ".webp")
 PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png")
 

@@ -14,6 +14,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from ..atomic_files import write_atomically
 from ..motion_intensity import level_edges, mean_ssim
 from ..training.data import ClipFacts, Clips
 from .base_model import BaseConfig
@@ -72,7 +73,7 @@ def encode_clips(
     encoded = encode_stream(stream, folder, num_workers=num_workers)
     edges = level_edges(torch.from_numpy(np.array(encoded["ssim"])))
     facts = {"seed": seed, "size_px": config.size_px, "ssim_edges": edges}
-    (folder / FACTS_FILE).write_text(json.dumps(facts, indent=1))
+    write_atomically(folder / FACTS_FILE, json.dumps(facts, indent=1).encode())
 
 
 class ShapesClips:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ..training.preparation.atomic_files import write_atomically
+from ..atomic_files import write_atomically
 from .base_model import LATENT_SCALE
 
 _PROGRESS = "progress.json"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from transformers import Dinov2Model
 
-from ..checkpoints import Checkpoint, read_checkpoint
+from ..checkpoints import read_checkpoint
 from ..checkpoints.weight_file import open_weight_file
 from ..comfyui.demo_model import load_demo_model
 from ..comfyui.demo_text import CaptionEncoder
@@ -20,6 +21,11 @@ from .ingredients import Ingredients
 from .samples import SampleVideos
 from .shards import PreparedClips
 
+if TYPE_CHECKING:
+    from ..comfyui.training_unet import ModelPatcher
+
+NamedEncoder = tuple[str, Dinov2Model]
+
 
 def from_files(config: TrainingConfig) -> Ingredients:
     """Opens everything that `config.files` names.
@@ -29,47 +35,44 @@ def from_files(config: TrainingConfig) -> Ingredients:
     """
     files = config.files
     assert files.data and files.base, "checked by TrainingConfig.check_files"
-    if is_base_model(files.base):
-        return _of_shapes_world(config, Path(files.data), Path(files.base))
-    clips = PreparedClips(
-        files.data, seed=config.run.seed, with_references=config.parts.content_encoder
+    is_tiny_base = is_base_model(files.base)
+    model, vae, clips, encoder = (_shapes_world if is_tiny_base else _prepared_videos)(
+        config, data=files.data, base=files.base
     )
     logging.getLogger(__name__).info("%d clips in %s.", clips.num_clips, files.data)
-    model, vae = load_base(files.base, with_vae=bool(config.run.sample_every))
-    encoder = _content_encoder(files.content_encoder) if files.content_encoder else None
     return Ingredients(
         model=model,
         clips=clips,
         encoder=encoder,
-        initial=_initial(config),
+        initial=read_checkpoint(files.init_from) if files.init_from else None,
         make_samples=SampleVideos(model, clips, encoder=encoder and encoder[1], vae=vae),
     )
 
 
-def _of_shapes_world(config: TrainingConfig, data: Path, base: Path) -> Ingredients:
-    """The tiny base model brings its VAE and its content encoder in one file."""
+def _prepared_videos(
+    config: TrainingConfig, *, data: str, base: str
+) -> tuple[ModelPatcher, Any, PreparedClips, NamedEncoder | None]:
+    """MODEL, VAE, clips and content encoder for a training on SD-1.5."""
+    clips = PreparedClips(data, seed=config.run.seed, with_references=config.parts.content_encoder)
+    model, vae = load_base(base, with_vae=bool(config.run.sample_every))
+    path = config.files.content_encoder
+    return model, vae, clips, _content_encoder(path) if path else None
+
+
+def _shapes_world(
+    config: TrainingConfig, *, data: str, base: str
+) -> tuple[ModelPatcher, Any, ShapesClips, NamedEncoder | None]:
+    """The same for the tiny base model, whose file holds its VAE and its content encoder."""
     model, _, vae, content_encoder = load_demo_model(base)
     file = open_base_model(base)
     text_encoder = CaptionEncoder(file.config, file.part("text_encoder"))
-    clips = ShapesClips(data, file.config, text_encoder, seed=config.run.seed)
-    logging.getLogger(__name__).info("%d clips in %s.", clips.num_clips, data)
+    clips = ShapesClips(Path(data), file.config, text_encoder, seed=config.run.seed)
     [module] = content_encoder.patcher.model
     encoder = (content_encoder.name, module) if config.parts.content_encoder else None
-    return Ingredients(
-        model=model,
-        clips=clips,
-        encoder=encoder,
-        initial=_initial(config),
-        make_samples=SampleVideos(model, clips, encoder=encoder and encoder[1], vae=vae),
-    )
+    return model, vae, clips, encoder
 
 
-def _initial(config: TrainingConfig) -> Checkpoint | None:
-    path = config.files.init_from
-    return read_checkpoint(path) if path else None
-
-
-def _content_encoder(path: str) -> tuple[str, Dinov2Model]:
+def _content_encoder(path: str) -> NamedEncoder:
     file = open_weight_file(path)
     model, name = build_dinov2({name: file.load(name) for name in file.tensors})
     return name, model

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
+from ..atomic_files import write_atomically
 from ..shapes.base_model import is_base_model
 from .loss import NoiseOptions
 from .optimiser import OptimiserOptions
 from .parts import PartsOptions
-from .preparation.atomic_files import write_atomically
 
 OPTIONS_FILE = "options.txt"
 _NONE = "none"

@@ -24,10 +24,7 @@ from torch import Tensor
 
 from ..motion_intensity import check_edges
 from .data import ClipFacts, Clips, stack_text
-
-FORMAT_VERSION = 1
-FACTS_FILE = "dataset.json"
-EMPTY_TEXT_FILE = "empty_text.npy"
+from .preparation.description import EMPTY_TEXT_FILE, FACTS_FILE, FORMAT_VERSION
 
 MIXED_SHARDS = 8
 """Clips are shuffled over this many shards at a time, and these are drawn anew each epoch."""

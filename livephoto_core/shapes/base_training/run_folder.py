@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ...training.preparation.atomic_files import write_atomically
+from ...atomic_files import write_atomically
 
 _STATE, _LOG = "state.pt", "log.jsonl"
 

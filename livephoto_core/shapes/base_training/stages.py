@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...atomic_files import write_atomically
 from ...comfyui.demo_modules import build_autoencoder, build_content_encoder, build_unet
 from ...comfyui.demo_text import TextEncoder, known_token_ids
-from ...training.preparation.atomic_files import write_atomically
 from ..base_model import BaseConfig, TextEncoderConfig, write_base_model
 from ..captions import VOCABULARY
 from .autoencoder import (

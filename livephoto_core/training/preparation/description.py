@@ -8,13 +8,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ...atomic_files import write_atomically
 from ...motion_intensity import DEFAULT_EDGES, NUM_LEVELS
-from .atomic_files import write_atomically
 from .level_histogram import SsimHistogram
 from .progress import PartProgress
 
 FORMAT_VERSION = 1
-FILE_NAME = "dataset.json"
+FACTS_FILE = "dataset.json"
+EMPTY_TEXT_FILE = "empty_text.npy"
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def write_description(output: Path, parts: Iterable[PartProgress], facts: dict[s
         "ssim_edges": _edges(histogram),
         "shards": shards,
     }
-    write_atomically(output / FILE_NAME, json.dumps(description, indent=1).encode())
+    write_atomically(output / FACTS_FILE, json.dumps(description, indent=1).encode())
     return num_clips
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from .atomic_files import write_atomically
+from ...atomic_files import write_atomically
 from .clip_sampling import ClipConfig
-from .description import write_description
+from .description import EMPTY_TEXT_FILE, write_description
 from .encoder import ClipEncoder
 from .part_writer import PartWriter
 from .progress import PartProgress, ShardRecord, check_settings
@@ -88,7 +88,7 @@ def prepare(config: PreparationConfig, encoder: ClipEncoder) -> PreparationResul
     with part.lock():
         if part.summary is None:
             empty_text = half_precision_npy(encoder.encode_text(""))
-            write_atomically(config.output / "empty_text.npy", empty_text)
+            write_atomically(config.output / EMPTY_TEXT_FILE, empty_text)
             _prepare_part(config, encoder, part)
     summary = part.summary
     assert summary is not None, "the part has just been completed"

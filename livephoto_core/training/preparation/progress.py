@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from .atomic_files import write_atomically
+from ...atomic_files import write_atomically
 
 FOLDER = "progress"
 

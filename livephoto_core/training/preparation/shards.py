@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from .atomic_files import partial_path, publish
+from ...atomic_files import partial_path, publish
 from .examples import Example
 from .sources import VideoSource
 

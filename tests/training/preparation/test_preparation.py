@@ -194,7 +194,6 @@ def is_gone(process_group):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX")
 def test_killed_run_continues_to_the_same_bytes_and_leaves_no_process(videos, prepared, tmp_path):
     output = tmp_path / "set"
     for shard in ("clips-000000.tar", "clips-000002.tar"):
