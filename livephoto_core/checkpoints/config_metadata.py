@@ -26,12 +26,17 @@ MAX_LAYERS = 16
 NUM_SSIM_EDGES = 9
 NORM_GROUPS = 32
 
+_ADDED_LATER = {"text_adapters": False}
+"""Fields that files of format 1 may lack, with what their absence means. They are written only
+where they differ from it, so that older readers still take every file that they can use."""
+
 
 def encode_config(config: LivePhotoConfig) -> dict[str, str]:
     """One JSON string per field; nested parts are JSON objects, absent parts `null`."""
     return {
         name: json.dumps(value, allow_nan=False)
         for name, value in dataclasses.asdict(config).items()
+        if name not in _ADDED_LATER or value != _ADDED_LATER[name]
     }
 
 
@@ -42,7 +47,7 @@ def decode_config(fields: Mapping[str, str]) -> LivePhotoConfig:
         ValueError: If a field is missing, unknown, of the wrong type or out of range; the message
             starts with the field's name.
     """
-    values = {name: _parse(name, text) for name, text in fields.items()}
+    values = _ADDED_LATER | {name: _parse(name, text) for name, text in fields.items()}
     config = _decode(LivePhotoConfig, values, "")
     check_config(config)
     return config

@@ -17,4 +17,6 @@ def describe(config: LivePhotoConfig) -> str:
         "content tokens": f"yes ({config.content.encoder})" if config.content else "no",
         "text weights": "yes" if config.text_reweighting else "no",
     }
+    if config.text_adapters:
+        parts["text adapters"] = "yes"
     return "; ".join(f"{part}: {value}" for part, value in parts.items())

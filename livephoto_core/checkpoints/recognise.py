@@ -25,7 +25,7 @@ _MOTION_MODULE = re.compile(
 )
 _MOTION_DOWN_BLOCK = re.compile(r"\bdown_blocks\.(\d+)\.motion_modules\.")
 _LAST_SDXL_DOWN_BLOCK = 2
-_OUR_PARTS = ("motion.", "input_conditioning.", "content.", "text_reweighting.")
+_OUR_PARTS = ("motion.", "input_conditioning.", "content.", "text_reweighting.", "text_adapters.")
 
 
 def recognise(file: WeightFile) -> Readable | ForeignFile:

@@ -5,6 +5,7 @@
 | motion modules, cross-frame GroupNorm | twins of layers (`unet_twins`), as object patches |
 | input channels | `model_conds` of every conditioning; added after input block 0 |
 | content tokens | the query side in `attn2_patch`, the sum in `attn2_output_patch` |
+| text adapters | `attn2_patch` |
 | weights in VRAM | the checkpoint's own ModelPatcher, in `set_additional_models` |
 | noise schedule | `model_sampling` as an object patch |
 
@@ -85,6 +86,8 @@ def apply_livephoto(
     patched.add_callback_with_key(CallbacksMP.ON_CLONE, ATTACHMENT, _renew_twins)
     if config.input_conditioning is not None:
         patched.set_model_input_block_patch(_add_input_channels)
+    if config.text_adapters:
+        patched.set_model_attn2_patch(_adapt_text)
     if config.content is not None:
         patched.set_model_attn2_patch(_keep_hidden)
         patched.set_model_attn2_output_patch(_add_content)
@@ -229,6 +232,15 @@ def _add_input_channels(x: Tensor, transformer_options: dict[str, Any]) -> Tenso
     if call is None or transformer_options["block"] != ("input", 0):
         return x
     return call.add_input_channels(x)
+
+
+def _adapt_text(
+    hidden: Tensor, context: Tensor, value: Tensor, extra_options: dict[str, Any]
+) -> tuple[Tensor, Tensor, Tensor]:
+    call = current_call.get()
+    if call is None:
+        return hidden, context, value
+    return hidden, *call.adapt_text(extra_options["block"], context, value)
 
 
 def _keep_hidden(

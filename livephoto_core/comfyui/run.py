@@ -104,6 +104,13 @@ class Call:
         content = _present(self.run.parts.content)
         return x + content(location, hidden, self.run.keys_values(hidden))
 
+    def adapt_text(
+        self, location: BlockLocation, context: Tensor, value: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The tokens that the base's own text cross-attention makes keys and values of."""
+        self.hooks["text adapters"] += 1
+        return _present(self.run.parts.text_adapters).at(location)(context, value)
+
     def normalise_across_frames(self, norm: nn.Module, x: Tensor) -> Tensor:
         """A GroupNorm with its statistics over all frames of each clip, (b·f c h w)."""
         self.hooks["cross-frame GroupNorm"] += 1
@@ -135,6 +142,8 @@ def expected_hooks(config: LivePhotoConfig, *, has_tokens: bool) -> dict[str, in
         counts["input channels"] = 1
     if config.content is not None and has_tokens:
         counts["content attention"] = len(attention_locations(layout))
+    if config.text_adapters:
+        counts["text adapters"] = len(attention_locations(layout))
     if config.cross_frame_group_norm:
         counts["cross-frame GroupNorm"] = 2 * num_resblocks + 1
     return counts

@@ -129,6 +129,8 @@ class LivePhotoConfig:
         noise_schedule: Beta schedule the parts were trained with.
         cross_frame_group_norm: Whether the UNet's own GroupNorms take their statistics over all
             frames of a clip (AnimateDiff v1 and PIA) rather than per frame.
+        text_adapters: Whether text tokens are adapted before the base's own keys and values; not
+            part of the paper.
     """
 
     layout: UNetLayout = field(default_factory=UNetLayout)
@@ -141,3 +143,4 @@ class LivePhotoConfig:
     ssim_edges: tuple[float, ...] | None = None
     noise_schedule: NoiseSchedule = "scaled_linear"
     cross_frame_group_norm: bool = False
+    text_adapters: bool = False

@@ -15,15 +15,10 @@ from torch import Tensor, nn
 
 from .attention import multi_head_attention
 from .config import ContentConfig, UNetLayout
-from .unet_blocks import BlockLocation, attention_locations
+from .unet_blocks import BlockLocation, attention_locations, location_name
 
 KeysValues = dict[BlockLocation, tuple[Tensor, Tensor]]
 """Keys and values (b n c) of the reference images at every transformer block."""
-
-
-def location_name(location: BlockLocation) -> str:
-    """Name of a block in state-dict keys: ("input", 1) → "input_1"."""
-    return f"{location[0]}_{location[1]}"
 
 
 class ContentCrossAttention(nn.Module):

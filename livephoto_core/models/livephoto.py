@@ -10,6 +10,7 @@ from .config import LivePhotoConfig
 from .content_attention import ContentAttention
 from .input_conditioning import InputConditioning
 from .motion import MotionModules
+from .text_adapters import TextAdapters
 from .text_reweighting import TextReweighting
 
 
@@ -36,6 +37,7 @@ class LivePhoto(nn.Module):
         self.text_reweighting = config.text_reweighting and TextReweighting(
             config.text_reweighting, layout.context_dim, **build
         )
+        self.text_adapters = TextAdapters(layout, **build) if config.text_adapters else None
 
     def initialise_weights(self) -> None:
         """Weights to start training from.
@@ -43,7 +45,12 @@ class LivePhoto(nn.Module):
         The base model's output is unchanged at first, but for text re-weighting, whose weights
         start near one.
         """
-        parts = (self.motion, self.input_conditioning, self.content, self.text_reweighting)
-        for part in parts:
+        for part in (
+            self.motion,
+            self.input_conditioning,
+            self.content,
+            self.text_reweighting,
+            self.text_adapters,
+        ):
             if part is not None:
                 part.initialise_weights()

@@ -8,6 +8,11 @@ BlockLocation = tuple[str, int]
 """A block in ldm's (and ComfyUI's) numbering: ("input", 0…), ("middle", 0) or ("output", 0…)."""
 
 
+def location_name(location: BlockLocation) -> str:
+    """Name of a block in state-dict keys: ("input", 1) → "input_1"."""
+    return f"{location[0]}_{location[1]}"
+
+
 def down_location(layout: UNetLayout, level: int, layer: int) -> BlockLocation:
     """Input block of `down_blocks.{level}`'s layer.
 

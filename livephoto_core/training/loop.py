@@ -112,7 +112,13 @@ class Training:
         freeze(parts, self.config.parts.frozen)
         unet = TrainingUNet(ingredients.model, parts, device=device, recompute=options.recompute)
         encoder = ingredients.encoder and ingredients.encoder[1].float()
-        self.loss = ClipLoss(unet, encoder=encoder, facts=self.clips.facts, bf16=options.bf16)
+        self.loss = ClipLoss(
+            unet,
+            encoder=encoder,
+            facts=self.clips.facts,
+            bf16=options.bf16,
+            weight_exponent=self.config.noise.weight_exponent,
+        )
         self.parts, self.trained = parts, trainable(parts)
         self.ema = {name: p.detach().clone() for name, p in self.trained.items()}
         self._optimiser = make_optimiser(self.config.optimiser, self.trained.values())
@@ -148,7 +154,7 @@ class Training:
 
     def _step(self, batches: Iterator[tuple[Numbers, Clips]], meter: Meter) -> None:
         options, step = self.config.optimiser, self.progress.step
-        set_learning_rate(self._optimiser, options.learning_rate_at(step))
+        set_learning_rate(self._optimiser, self._learning_rate_at(step))
         loss = self._gradients(batches)
         parameters = list(self.trained.values())
         norm = torch.nn.utils.clip_grad_norm_(parameters, options.max_grad_norm)
@@ -162,6 +168,9 @@ class Training:
         update_ema(self.ema, self.trained, options.ema_decay_after(step + 1))
         self.progress = Progress(step + 1, self.progress.clips_seen + self._clips_per_step)
         meter.add(loss, norm)
+
+    def _learning_rate_at(self, step: int) -> float:
+        return self.config.optimiser.learning_rate_at(step, self.config.run.steps)
 
     def _gradients(self, batches: Iterator[tuple[Numbers, Clips]]) -> Tensor:
         """Mean loss of this process's clips of a step, after their backward pass."""
@@ -196,7 +205,7 @@ class Training:
         figures = {
             "loss": loss,
             "grad_norm": meter.mean_norm.item(),
-            "learning_rate": self.config.optimiser.learning_rate_at(step - 1),
+            "learning_rate": self._learning_rate_at(step - 1),
             "clips_per_step": self._clips_per_step,
             "clips_per_s": meter.num_steps * self._clips_per_step / meter.seconds,
         }

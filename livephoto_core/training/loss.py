@@ -1,4 +1,10 @@
-"""The loss: mean squared error on the noise of clips (LivePhoto, section 4.1)."""
+"""The loss: mean squared error on the noise of clips (LivePhoto, section 4.1).
+
+A clip's loss is ‖ε̂ − ε‖² / ᾱᵏ, with k = `noise.weight_exponent`. At k = 0 it is the usual one (Ho
+et al., 2020, eq. 14), which the paper takes. At k = 1 it is ‖v̂ − v‖², v = √ᾱ·ε − √(1−ᾱ)·x
+(Salimans & Ho, 2022, section 4). In terms of the clip itself the usual loss is ‖x̂ − x‖² · SNR: it
+hardly asks for the clip at high noise, where its motion is decided.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +42,7 @@ class NoiseOptions:
             above low, so that 2 favours high noise linearly.
         text_drop: Share of clips that are trained with the empty text, 0 to 1.
         schedule: Noise schedule; none takes that of `files.init_from`, else Stable Diffusion's.
+        weight_exponent: How much more high noise counts, 0 (as in the paper) to 1; see this module.
     """
 
     timestep_low: int = 0
@@ -43,6 +50,7 @@ class NoiseOptions:
     timestep_power: float = 1.0
     text_drop: float = 0.5
     schedule: NoiseSchedule | None = None
+    weight_exponent: float = 0.0
 
     def check(self) -> None:
         """Raises ValueError naming the option that is out of range."""
@@ -57,6 +65,10 @@ class NoiseOptions:
             )
         if not 0 <= self.text_drop <= 1:
             raise ValueError(f"noise.text_drop must be from 0 to 1, got {self.text_drop}.")
+        if not 0 <= self.weight_exponent <= 1:
+            raise ValueError(
+                f"noise.weight_exponent must be from 0 to 1, got {self.weight_exponent}."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +129,7 @@ class ClipLoss(nn.Module):
         encoder: Frozen DINOv2; needed if the parts have content tokens.
         facts: Level edges and empty text.
         bf16: Whether to compute in bf16 (autocast); weights and loss stay fp32.
+        weight_exponent: See `NoiseOptions`.
     """
 
     alphas_cumprod: Tensor
@@ -129,21 +142,23 @@ class ClipLoss(nn.Module):
         encoder: Dinov2Model | None,
         facts: ClipFacts,
         bf16: bool = False,
+        weight_exponent: float = 0.0,
     ) -> None:
         super().__init__()
         self.unet = unet
         self.encoder = encoder
         self.ssim_edges = facts.ssim_edges
-        self.bf16 = bf16
+        self.bf16, self.weight_exponent = bf16, weight_exponent
         alphas_cumprod = schedule_alphas_cumprod(unet.parts.config.noise_schedule)
         self.register_buffer("alphas_cumprod", alphas_cumprod, persistent=False)
         self.register_buffer("empty_text", facts.empty_text.clone(), persistent=False)
 
     def forward(self, clips: Clips, draws: Draws) -> Tensor:
-        """Mean squared error of each clip, (b), float32."""
+        """Weighted mean squared error of each clip, (b), float32."""
         text = self._with_dropped_text(clips.text, draws.is_dropped)
         predicted = self.predict(clips, draws, text)
-        return (predicted - draws.noise).square().mean(dim=(1, 2, 3, 4))
+        error = (predicted - draws.noise).square().mean(dim=(1, 2, 3, 4))
+        return error / self.alphas_cumprod[draws.timesteps].float() ** self.weight_exponent
 
     def predict(self, clips: Clips, draws: Draws, text: Tensor) -> Tensor:
         """The noise that the network sees in clips, given text (b n d); (b f c h w), float32."""

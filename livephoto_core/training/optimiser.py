@@ -16,6 +16,7 @@ class OptimiserOptions:
     Args:
         learning_rate: Of AdamW, after the warm-up.
         warmup_steps: Over which the learning rate grows linearly.
+        cooldown_steps: The last steps of a training, over which it falls linearly towards zero.
         beta1, beta2: Decay of AdamW's moments.
         weight_decay: Of AdamW.
         max_grad_norm: Gradients are scaled down to this norm.
@@ -25,6 +26,7 @@ class OptimiserOptions:
 
     learning_rate: float = 1e-4
     warmup_steps: int = 500
+    cooldown_steps: int = 0
     beta1: float = 0.9
     beta2: float = 0.999
     weight_decay: float = 1e-2
@@ -41,15 +43,15 @@ class OptimiserOptions:
                 raise ValueError(
                     f"optimiser.{name} must be from 0 to below 1, got {getattr(self, name)}."
                 )
-        for name in ("warmup_steps", "weight_decay"):
+        for name in ("warmup_steps", "cooldown_steps", "weight_decay"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"optimiser.{name} must be 0 or more, got {getattr(self, name)}.")
 
-    def learning_rate_at(self, step: int) -> float:
-        """Learning rate of step `step`, counted from 0."""
-        if step >= self.warmup_steps:
-            return self.learning_rate
-        return self.learning_rate * (step + 1) / self.warmup_steps
+    def learning_rate_at(self, step: int, num_steps: int) -> float:
+        """Learning rate of step `step` of `num_steps`, counted from 0."""
+        warmup = (step + 1) / max(1, self.warmup_steps)
+        cooldown = (num_steps - step) / max(1, self.cooldown_steps)
+        return self.learning_rate * min(1.0, warmup, cooldown)
 
     def ema_decay_after(self, num_steps: int) -> float:
         """Decay of the moving average's update after the first `num_steps` steps."""

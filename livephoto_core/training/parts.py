@@ -24,13 +24,14 @@ from ..models.config import (
 from ..models.livephoto import LivePhoto
 from .data import ClipFacts
 
-PartName = Literal["motion", "input", "content", "text"]
+PartName = Literal["motion", "input", "content", "text", "adapters"]
 
 _MODULES: dict[PartName, str] = {
     "motion": "motion",
     "input": "input_conditioning",
     "content": "content",
     "text": "text_reweighting",
+    "adapters": "text_adapters",
 }
 _INPUT_WEIGHT = "input_conditioning.conv.weight"
 _DEFAULT_POSITIONS = 32
@@ -45,14 +46,16 @@ class PartsOptions:
         content_encoder: Content tokens of DINOv2 (table 1).
         intensity: The motion intensity as an input channel (table 2).
         text_reweighting: A weight for every word and frame (table 2).
-        frozen: Parts that do not train, of motion, input, content and text; as PIA trains on top of
-            given motion modules. They must come from `files.init_from`.
+        text_adapters: Text tokens adapted before the base's keys and values; not in the paper.
+        frozen: Parts that do not train, of motion, input, content, text and adapters; as PIA trains
+            on top of given motion modules. They must come from `files.init_from`.
     """
 
     reference_latent: bool = True
     content_encoder: bool = True
     intensity: bool = True
     text_reweighting: bool = True
+    text_adapters: bool = False
     frozen: tuple[PartName, ...] = ()
 
     def check(self) -> None:
@@ -61,6 +64,7 @@ class PartsOptions:
         built = {"motion", "input"}
         built |= {"content"} if self.content_encoder else set()
         built |= {"text"} if self.text_reweighting else set()
+        built |= {"adapters"} if self.text_adapters else set()
         for name in self.frozen:
             if name not in known:
                 raise ValueError(f"parts.frozen names parts of {', '.join(known)}, got {name!r}.")
@@ -120,6 +124,7 @@ def checkpoint_config(
         ssim_edges=facts.ssim_edges,
         noise_schedule=schedule or default,
         cross_frame_group_norm=initial.cross_frame_group_norm if initial else False,
+        text_adapters=options.text_adapters,
     )
 
 

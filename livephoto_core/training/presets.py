@@ -8,6 +8,7 @@ from ..shapes.base_model import NOISE_SCHEDULE
 from .config import RunOptions, TrainingConfig
 from .loss import NoiseOptions
 from .optimiser import OptimiserOptions
+from .parts import PartsOptions
 
 NOT_MEASURED = "not measured yet"
 
@@ -30,7 +31,7 @@ class Preset:
 
 
 _SHAPES_OPTIMISER = OptimiserOptions(
-    learning_rate=1e-3, warmup_steps=100, weight_decay=0.0, ema_decay=0.998
+    learning_rate=1e-3, warmup_steps=100, cooldown_steps=1500, weight_decay=0.0, ema_decay=0.998
 )
 _SHAPES_RUN = RunOptions(steps=6000, batch_size=16, num_threads=1, sample_every=1000)
 
@@ -65,7 +66,10 @@ PRESETS = {
             "at high noise, and with the text seldom dropped."
         ),
         config=TrainingConfig(
-            noise=NoiseOptions(schedule=NOISE_SCHEDULE, timestep_power=2.0, text_drop=0.2),
+            noise=NoiseOptions(
+                schedule=NOISE_SCHEDULE, timestep_power=1.5, text_drop=0.2, weight_exponent=0.5
+            ),
+            parts=PartsOptions(text_adapters=True),
             optimiser=_SHAPES_OPTIMISER,
             run=_SHAPES_RUN,
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -68,6 +69,7 @@ configs = st.builds(
     ssim_edges=st.none() | edges,
     noise_schedule=st.sampled_from(["linear", "scaled_linear"]),
     cross_frame_group_norm=st.booleans(),
+    text_adapters=st.booleans(),
 )
 
 
@@ -75,6 +77,13 @@ configs = st.builds(
 @given(configs)
 def test_description_round_trips_exactly(config: LivePhotoConfig) -> None:
     assert decode_config(encode_config(config)) == config
+
+
+def test_description_without_text_adapters_is_that_of_the_first_readers() -> None:
+    fields = encode_config(TINY)
+    assert "text_adapters" not in fields
+    assert decode_config(fields) == TINY
+    assert encode_config(dataclasses.replace(TINY, text_adapters=True))["text_adapters"] == "true"
 
 
 def test_every_field_is_a_json_string() -> None:

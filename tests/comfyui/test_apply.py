@@ -8,10 +8,13 @@ import torch
 from comfy.patcher_extension import WrappersMP
 
 from livephoto_core.comfyui.apply import apply_livephoto, empty_latent
+from livephoto_core.models.unet_blocks import attention_locations
 from tests.comfyui.sampling import sample
 from tests.comfyui.tiny_models import (
+    ADAPTED,
     CONFIGS,
     FULL,
+    LAYOUT,
     random_reference,
     random_text,
     tiny_livephoto,
@@ -147,3 +150,35 @@ def test_weights_are_loaded_with_the_model(applied):
 def test_empty_latent_has_the_size_of_the_reference():
     latent = empty_latent(random_reference(FULL, height=6, width=10), 16)["samples"]
     assert latent.shape == (16, 4, 6, 10) and not latent.any()
+
+
+def test_text_adapters_act_as_adapted_keys_and_values_of_the_base(model):
+    """W·(c + A·c) = (W + W·A)·c: against the same change made to the base's own weights."""
+    livephoto, reference = tiny_livephoto(ADAPTED), random_reference(ADAPTED)
+    adapted = sample(apply_livephoto(model, livephoto, reference, 5))
+    plain = tiny_livephoto(FULL)
+    shared = livephoto.parts.state_dict().items()
+    plain.parts.load_state_dict(
+        {name: tensor for name, tensor in shared if not name.startswith("text_adapters")}
+    )
+    changed = model.clone()
+    changed.add_patches(key_value_patches(model, livephoto.parts.text_adapters))
+    expected = sample(apply_livephoto(changed, plain, reference, 5))
+    bare = sample(apply_livephoto(model, plain, reference, 5))
+    assert (adapted - bare).norm() / bare.norm() > 1e-2
+    torch.testing.assert_close(adapted, expected, rtol=1e-3, atol=1e-3)
+
+
+def key_value_patches(model, adapters) -> dict:
+    """ComfyUI weight patches that add W·A to every `to_k` and `to_v` of the text."""
+    weights = model.model.state_dict()
+    patches = {}
+    for location, _ in attention_locations(LAYOUT):
+        adapter = adapters.at(location)
+        kind, number = location
+        block = "middle_block" if kind == "middle" else f"{kind}_blocks.{number}"
+        attention = f"diffusion_model.{block}.1.transformer_blocks.0.attn2"
+        for name, matrix in (("to_k", adapter.for_keys), ("to_v", adapter.for_values)):
+            key = f"{attention}.{name}.weight"
+            patches[key] = ("diff", (weights[key] @ matrix.weight,))
+    return patches

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from comfy.model_patcher import ModelPatcher
 
@@ -30,6 +32,7 @@ FULL = LivePhotoConfig(
     content=CONTENT,
     text_reweighting=TextReweightingConfig(),
 )
+ADAPTED = replace(FULL, text_adapters=True)
 ANIMATEDIFF_V1 = LivePhotoConfig(
     layout=LAYOUT,
     motion=MotionConfig(kind="AnimateDiff v1", position_length=24, has_middle=False),
@@ -43,7 +46,7 @@ PIA = LivePhotoConfig(
     noise_schedule="linear",
     cross_frame_group_norm=True,
 )
-CONFIGS = {"livephoto": FULL, "v1": ANIMATEDIFF_V1, "pia": PIA}
+CONFIGS = {"livephoto": FULL, "adapted": ADAPTED, "v1": ANIMATEDIFF_V1, "pia": PIA}
 
 
 def tiny_sd15(layout: UNetLayout = LAYOUT) -> ModelPatcher:

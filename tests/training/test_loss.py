@@ -100,6 +100,7 @@ def test_text_is_dropped_as_often_as_asked(share):
         ({"timestep_high": 1001}, "noise.timestep_high"),
         ({"timestep_power": 0.0}, "noise.timestep_power"),
         ({"text_drop": 1.5}, "noise.text_drop"),
+        ({"weight_exponent": 1.01}, "noise.weight_exponent"),
         ({"text_drop": float("nan")}, "noise.text_drop"),
     ],
 )
@@ -120,9 +121,9 @@ class RecordingUNet(torch.nn.Module):
         return torch.zeros_like(noisy_latents)
 
 
-def recorded(config=FULL, *, dropped=(False, False, False)):
+def recorded(config=FULL, *, dropped=(False, False, False), weight_exponent=0.0):
     unet = RecordingUNet(config)
-    loss = ClipLoss(unet, encoder=tiny_dinov2()[1], facts=facts())
+    loss = ClipLoss(unet, encoder=tiny_dinov2()[1], facts=facts(), weight_exponent=weight_exponent)
     clips = RandomClips(3).load(range(3))
     generator = torch.Generator().manual_seed(0)
     draws = Draws(
@@ -136,6 +137,19 @@ def recorded(config=FULL, *, dropped=(False, False, False)):
 def test_loss_of_a_zero_prediction_is_the_power_of_the_noise():
     _, draws, losses, _ = recorded()
     torch.testing.assert_close(losses, draws.noise.square().mean(dim=(1, 2, 3, 4)))
+
+
+def test_loss_of_exponent_one_is_that_of_the_velocity():
+    from diffusers import DDPMScheduler
+
+    clips, draws, losses, unet = recorded(weight_exponent=1.0)
+    scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    velocity = scheduler.get_velocity(clips.latents, draws.noise, draws.timesteps)
+    alphas = scheduler.alphas_cumprod[draws.timesteps].view(-1, 1, 1, 1, 1)
+    # Of a zero noise: x̂ = x_t / √ᾱ, and v̂ = √ᾱ·0 − √(1−ᾱ)·x̂.
+    predicted = -((1 - alphas) / alphas).sqrt() * unet.given[0]
+    expected = (predicted - velocity).square().mean(dim=(1, 2, 3, 4))
+    torch.testing.assert_close(losses, expected, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("schedule", ["scaled_linear", "linear"])

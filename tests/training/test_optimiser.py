@@ -15,9 +15,15 @@ from livephoto_core.training.optimiser import (
 
 def test_learning_rate_grows_linearly_to_its_value():
     options = OptimiserOptions(learning_rate=4e-4, warmup_steps=4)
-    rates = [options.learning_rate_at(step) for step in range(6)]
+    rates = [options.learning_rate_at(step, 100) for step in range(6)]
     assert rates == pytest.approx([1e-4, 2e-4, 3e-4, 4e-4, 4e-4, 4e-4])
-    assert OptimiserOptions(learning_rate=1.0, warmup_steps=0).learning_rate_at(0) == 1.0
+    assert OptimiserOptions(learning_rate=1.0, warmup_steps=0).learning_rate_at(0, 1) == 1.0
+
+
+def test_learning_rate_falls_linearly_over_the_last_steps():
+    options = OptimiserOptions(learning_rate=4e-4, warmup_steps=0, cooldown_steps=4)
+    rates = [options.learning_rate_at(step, 10) for step in range(4, 10)]
+    assert rates == pytest.approx([4e-4, 4e-4, 4e-4, 3e-4, 2e-4, 1e-4])
 
 
 def test_options_reach_the_optimiser():
@@ -56,6 +62,7 @@ def test_ema_is_the_weighted_sum_of_all_weights():
         ({"beta2": -0.1}, "beta2"),
         ({"ema_decay": 1.0}, "ema_decay"),
         ({"warmup_steps": -1}, "warmup_steps"),
+        ({"cooldown_steps": -1}, "cooldown_steps"),
         ({"weight_decay": float("inf")}, "weight_decay"),
     ],
 )

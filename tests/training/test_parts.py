@@ -74,6 +74,14 @@ def test_switch_takes_its_part_out_and_no_other(switch, absent):
     assert ("text_reweighting" in names) == (switch != "text_reweighting")
 
 
+def test_text_adapters_are_added_on_demand():
+    config = described(PartsOptions(text_adapters=True))
+    assert config == dataclasses.replace(described(), text_adapters=True)
+    parts = build_parts(config, seed=0)
+    freeze(parts, ("adapters",))
+    assert not [name for name in trainable(parts) if name.startswith("text_adapters")]
+
+
 def test_long_clips_get_as_many_positions():
     assert described(num_frames=48).motion == MotionConfig(position_length=48)
 
@@ -83,6 +91,7 @@ def test_long_clips_get_as_many_positions():
     [
         (PartsOptions(frozen=("sound",)), "'sound'"),  # type: ignore[arg-type]
         (PartsOptions(frozen=("text",), text_reweighting=False), "'text' is switched off"),
+        (PartsOptions(frozen=("adapters",)), "'adapters' is switched off"),
         (PartsOptions(frozen=("motion", "input", "content", "text")), "nothing is left"),
     ],
 )
