@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..diffusion.inversion import ddim_inversion
 from ..diffusion.prior import mix_prior
+from ..models.config import NoiseSchedule
 from .compatibility import ATTACHMENT, check_base_model
 from .noise_schedule import ModelSampling
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
     from .reference import LivePhotoReference
+
+
+_SCHEDULES: dict[str, NoiseSchedule] = {"linear": "scaled_linear", "sqrt_linear": "linear"}
+"""Beta schedules by ComfyUI's names; all of SD-1.5 has the first, the tiny base the second."""
 
 
 class InversionSampler(comfy.samplers.Sampler):
@@ -114,7 +119,7 @@ def _invert(
         conditioning = [[torch.zeros(1, 77, context_dim), {}]]
     plain = model.clone()
     # Also for a model that a node has set to LCM, say, whose denoised latents are no x₀.
-    plain.add_object_patch("model_sampling", ModelSampling("scaled_linear"))
+    plain.add_object_patch("model_sampling", ModelSampling(_schedule_of(model)))
     guider = comfy.samplers.CFGGuider(plain)
     guider.inner_set_conds({"positive": conditioning})
     model_sampling: Any = plain.get_model_object("model_sampling")
@@ -127,6 +132,12 @@ def _invert(
     )
     # The guider has turned the result into a VAE latent; unit variance is what it was before.
     return model.model.process_latent_in(inverted.float().cpu())
+
+
+def _schedule_of(model: ModelPatcher) -> NoiseSchedule:
+    """The schedule that the base itself was trained with, whatever nodes have patched into it."""
+    beta_schedule = model.model.model_config.sampling_settings.get("beta_schedule", "linear")
+    return _SCHEDULES[beta_schedule]
 
 
 class PriorNoise:

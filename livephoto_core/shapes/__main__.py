@@ -53,13 +53,10 @@ def _evaluate(given: argparse.Namespace) -> None:
         EvaluationOptions(
             base=given.base,
             livephoto=given.livephoto,
-            counts={
-                "motion": given.motion,
-                "without_text": given.without_text,
-                "level": given.level,
-            },
+            counts={kind: getattr(given, kind) for kind in ENOUGH},
             num_steps=given.steps,
             cfg=given.cfg,
+            prior=given.prior and tuple(given.prior),
             seed=given.seed,
             num_processes=given.processes,
             comfyui=given.comfyui,
@@ -112,6 +109,9 @@ def _parser() -> argparse.ArgumentParser:
         "--steps", type=int, default=EvaluationOptions.num_steps, help="of each"
     )
     evaluation.add_argument("--cfg", type=float, default=EvaluationOptions.cfg, help="guidance")
+    evaluation.add_argument(
+        "--prior", type=float, nargs=2, metavar="ALPHA", help="prior inversion, as 0.033 0.016"
+    )
     evaluation.add_argument("--seed", type=int, default=0, help="of scenes and noise")
     evaluation.add_argument("--processes", type=int, default=2, help="of one thread each")
     evaluation.add_argument("--output", type=Path, help="JSON of all answers")

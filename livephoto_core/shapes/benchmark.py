@@ -8,24 +8,32 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..motion_intensity import NUM_LEVELS, mean_ssim, motion_level
-from .captions import full_caption
+from .captions import conflicting_caption, full_caption, motion_caption
 from .rendering import render_clip
 from .scene import MOTIONS, Scene
 from .split import sample_evaluation_scene
 from .tracking import classify_motion, first_frame_psnr, keeps_identity
 
-Kind = Literal["motion", "without_text", "level"]
+Kind = Literal["motion", "conflicting", "motion_only", "without_text", "level"]
 
 _LEVEL_STREAM = 5
-_SEED_OFFSETS = {"motion": 0, "without_text": 0, "level": 1_000_000}
+_LEVEL_OFFSET = 1_000_000
+_CAPTIONS: dict[Kind, Callable[[Scene, int], str]] = {
+    "motion": full_caption,
+    "conflicting": conflicting_caption,
+    "motion_only": motion_caption,
+    "without_text": lambda _scene, _seed: "",
+    "level": full_caption,
+}
 
 
 @dataclass(frozen=True)
@@ -33,8 +41,9 @@ class Question:
     """One clip that is asked for.
 
     Args:
-        kind: What it tests: whether the motion follows the sentence, which motion comes without a
-            sentence, or whether the measured level follows the requested one.
+        kind: What it tests: whether the motion follows the sentence, be it the full one, one that
+            names another colour and shape than the picture's, or one of motion words alone; which
+            motion comes without a sentence; whether the measured level follows the requested one.
         scene: Its first frame is the picture, its motion the one that is meant.
         caption: The sentence; empty without text.
         level: Requested motion level, 1 to 10.
@@ -59,6 +68,7 @@ class Answer:
         ssim: Mean SSIM of adjacent frames.
         first_frame_psnr_db: Against the picture.
         keeps_identity: Whether the last frame shows the same shape in the same colour.
+        frame_similarity: Of adjacent frames to the content encoder; see `frame_similarity`.
     """
 
     kind: Kind
@@ -69,6 +79,7 @@ class Answer:
     ssim: float
     first_frame_psnr_db: float
     keeps_identity: bool
+    frame_similarity: float
 
 
 def make_questions(
@@ -81,12 +92,13 @@ def make_questions(
 
     Args:
         kind: What to test.
-        count: How many; a multiple of 16 has all motions alike.
+        count: How many; a multiple of 16 has all motions alike. All kinds but the level have the
+            same pictures, motions and noise.
         edges: The checkpoint's edges between levels.
         size_px: Of the pictures.
         seed: Names the stream of scenes.
     """
-    first = _SEED_OFFSETS[kind]
+    first = _LEVEL_OFFSET if kind == "level" else 0
     questions = []
     for index in range(first, first + count):
         motion = MOTIONS[index % len(MOTIONS)]
@@ -95,16 +107,31 @@ def make_questions(
         if kind == "level":
             rng = np.random.default_rng((seed, index, _LEVEL_STREAM))
             level = int(rng.integers(1, NUM_LEVELS + 1))
-        caption = "" if kind == "without_text" else full_caption(scene, index)
+        caption = _CAPTIONS[kind](scene, index)
         questions.append(Question(kind, scene, caption, level, seed=index))
     return questions
 
 
-def judge(frames: Tensor, question: Question, edges: Sequence[float]) -> Answer:
+def frame_similarity(patch_tokens: Tensor) -> float:
+    """Mean cosine similarity of adjacent frames, the form of the paper's DINO score (table 1).
+
+    The tiny content encoder has no trained class token: a frame is the mean of its patch tokens.
+
+    Args:
+        patch_tokens: Of all frames, (f n d).
+    """
+    frames = patch_tokens.mean(dim=1)
+    return F.cosine_similarity(frames[:-1], frames[1:], dim=-1).mean().item()
+
+
+def judge(
+    frames: Tensor, patch_tokens: Tensor, question: Question, edges: Sequence[float]
+) -> Answer:
     """Measures a clip.
 
     Args:
         frames: The clip, (f h w 3), 0 to 1.
+        patch_tokens: Of its frames by the content encoder, (f n d).
         question: What it answers.
         edges: The checkpoint's edges between levels.
     """
@@ -119,6 +146,7 @@ def judge(frames: Tensor, question: Question, edges: Sequence[float]) -> Answer:
         ssim=ssim,
         first_frame_psnr_db=first_frame_psnr(frames, picture),
         keeps_identity=keeps_identity(frames, shape=scene.shape, colour=scene.colour),
+        frame_similarity=frame_similarity(patch_tokens),
     )
 
 
@@ -127,16 +155,18 @@ def score(answers: Sequence[Answer]) -> dict[str, float | dict[str, float]]:
 
     Returns:
         `motion_accuracy` over all motions, `motion_accuracy_of` each, `worst_motion_accuracy`;
-        `without_text_accuracy`, which is chance if nothing but the sentence tells the motion;
+        `conflicting_accuracy`, `motion_only_accuracy`; `without_text_accuracy`, which is chance if
+        nothing but the sentence tells the motion;
         `level_correlation` (Spearman's, requested against measured level, over the level
         questions), `level_correlation_within_motions` (the mean over motions of the same, SSIM for
-        level), `level_1_ssim` (mean, where level 1 was asked for); `first_frame_psnr_db` (mean) and
-        `identity` (share) over all but the questions without text. Figures without questions are
-        left out.
+        level), `level_1_ssim` (mean, where level 1 was asked for); `first_frame_psnr_db` (mean),
+        `identity` (share) and `frame_similarity` (mean) over motion and level questions, and
+        `conflicting_identity`. Figures without questions are left out.
     """
-    motion, without_text, level = (
-        [answer for answer in answers if answer.kind == kind] for kind in _SEED_OFFSETS
-    )
+    by_kind = {
+        kind: [answer for answer in answers if answer.kind == kind] for kind in get_args(Kind)
+    }
+    motion, level = by_kind["motion"], by_kind["level"]
     figures: dict[str, float | dict[str, float]] = {}
     if motion:
         by_motion = {
@@ -147,14 +177,18 @@ def score(answers: Sequence[Answer]) -> dict[str, float | dict[str, float]]:
         figures["motion_accuracy"] = _accuracy(motion)
         figures["worst_motion_accuracy"] = min(by_motion.values())
         figures["motion_accuracy_of"] = by_motion
-    if without_text:
-        figures["without_text_accuracy"] = _accuracy(without_text)
+    for kind in ("conflicting", "motion_only", "without_text"):
+        if by_kind[kind]:
+            figures[f"{kind}_accuracy"] = _accuracy(by_kind[kind])
+    if by_kind["conflicting"]:
+        figures["conflicting_identity"] = _identity(by_kind["conflicting"])
     if level:
         figures.update(_level_figures(level))
     if motion or level:
         told = [*motion, *level]
         figures["first_frame_psnr_db"] = _mean([a.first_frame_psnr_db for a in told])
-        figures["identity"] = _mean([float(a.keeps_identity) for a in told])
+        figures["identity"] = _identity(told)
+        figures["frame_similarity"] = _mean([a.frame_similarity for a in told])
     return figures
 
 
@@ -191,6 +225,10 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 def _accuracy(answers: Sequence[Answer]) -> float:
     return _mean([float(answer.motion == answer.asked_motion) for answer in answers])
+
+
+def _identity(answers: Sequence[Answer]) -> float:
+    return _mean([float(answer.keeps_identity) for answer in answers])
 
 
 def _mean(values: Sequence[float]) -> float:

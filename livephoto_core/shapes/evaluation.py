@@ -15,8 +15,18 @@ from tqdm import tqdm
 from .benchmark import Answer, Kind, Question, judge, make_questions
 from .rendering import render_clip
 
-ENOUGH = {"motion": 208, "without_text": 96, "level": 112}
+ENOUGH: dict[Kind, int] = {
+    "motion": 208,
+    "conflicting": 0,
+    "motion_only": 0,
+    "without_text": 96,
+    "level": 112,
+}
 """Questions of each kind that make a figure for the model card."""
+
+
+Clip = tuple[Tensor, Tensor]
+"""Frames (f h w 3), 0 to 1, and their patch tokens (f n d)."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,8 @@ class EvaluationOptions:
         counts: Questions by kind.
         num_steps: Denoising steps.
         cfg: Guidance scale.
+        prior: α of the first and the last frame, for noise with a prior of the picture (the paper's
+            equation 3); `None` for plain noise.
         seed: Of scenes and noise.
         num_processes: Each with one thread: on networks this small, threads cost more than they
             save.
@@ -40,6 +52,7 @@ class EvaluationOptions:
     counts: dict[Kind, int]
     num_steps: int = 20
     cfg: float = 2.5
+    prior: tuple[float, float] | None = None
     seed: int = 0
     num_processes: int = 2
     comfyui: Path | None = None
@@ -66,16 +79,17 @@ def evaluate(options: EvaluationOptions) -> list[Answer]:
         for kind, count in options.counts.items()
         for question in make_questions(kind, count, edges=edges, size_px=size_px, seed=options.seed)
     ]
-    frames = _animate_all(options, questions, size_px)
-    progress = tqdm(frames, total=len(questions), unit="clip", desc="Evaluating")
+    clips = _animate_all(options, questions, size_px)
+    progress = tqdm(clips, total=len(questions), unit="clip", desc="Evaluating")
     return [
-        judge(clip, question, edges) for clip, question in zip(progress, questions, strict=True)
+        judge(frames, patch_tokens, question, edges)
+        for (frames, patch_tokens), question in zip(progress, questions, strict=True)
     ]
 
 
 def _animate_all(
     options: EvaluationOptions, questions: Sequence[Question], size_px: int
-) -> Iterator[Tensor]:
+) -> Iterator[Clip]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         options.num_processes, mp_context=context, initializer=_start, initargs=(options, size_px)
@@ -83,7 +97,7 @@ def _animate_all(
         yield from pool.map(_animate, questions)
 
 
-_animate_question: Callable[[Question], Tensor]
+_animate_question: Callable[[Question], Clip]
 
 
 def _start(options: EvaluationOptions, size_px: int) -> None:
@@ -98,20 +112,23 @@ def _start(options: EvaluationOptions, size_px: int) -> None:
 
     animator = DemoAnimator(options.base, options.livephoto)
 
-    def animate(question: Question) -> Tensor:
+    def animate(question: Question) -> Clip:
         picture = render_clip(question.scene, num_frames=1, size_px=size_px)[0]
-        return animator(
+        frames = animator(
             picture,
             question.caption,
             level=question.level,
             seed=question.seed,
             num_steps=options.num_steps,
             cfg=options.cfg,
+            prior=options.prior,
         )
+        # 8 bits, as a video or PNG would have them.
+        frames = (frames * 255).round() / 255
+        return frames, animator.patch_tokens(frames)
 
     _animate_question = animate
 
 
-def _animate(question: Question) -> Tensor:
-    # 8 bits, as a video or PNG would have them.
-    return (_animate_question(question) * 255).round() / 255
+def _animate(question: Question) -> Clip:
+    return _animate_question(question)

@@ -39,11 +39,17 @@ def count_calls(model):
     return counted, calls
 
 
-def test_inversion_agrees_with_diffusers_on_the_same_unet(model, reference):
+@pytest.mark.parametrize(
+    ("settings", "schedule"),
+    [({}, "scaled_linear"), ({"beta_schedule": "sqrt_linear"}, "linear")],
+    ids=["sd15", "demo base"],
+)
+def test_inversion_agrees_with_diffusers_on_the_same_unet(reference, settings, schedule):
     """diffusers' scheduler drives the bare UNet; ours goes through ComfyUI's sampling."""
-    text = random_text()
+    model, text = tiny_sd15(), random_text()
+    model.model.model_config.sampling_settings = settings
     scheduler = DDIMInverseScheduler(
-        beta_schedule="scaled_linear",
+        beta_schedule=schedule,
         beta_start=0.00085,
         beta_end=0.012,
         clip_sample=False,

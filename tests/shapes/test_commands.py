@@ -59,13 +59,20 @@ def test_evaluation_answers_every_question(base, checkpoint, tmp_path, capsys):
     output = tmp_path / "answers.json"
     arguments = ["--base", str(base), "--livephoto", str(checkpoint), "--output", str(output)]
     counts = ["--motion", "2", "--without-text", "1", "--level", "1", "--steps", "2"]
+    counts += ["--motion-only", "1", "--prior", "0.03", "0.02"]
     assert main(["evaluate", *arguments, *counts, "--processes", "2", *COMFYUI]) == 0
     written = json.loads(output.read_text())
     edges = read_checkpoint(checkpoint).config.ssim_edges
     questions = make_questions("motion", 2, edges=edges, size_px=32)
     asked = [(answer["kind"], answer["asked_motion"]) for answer in written["answers"]]
     assert asked[:2] == [("motion", question.scene.motion) for question in questions]
-    assert [kind for kind, _ in asked] == ["motion", "motion", "without_text", "level"]
+    assert [kind for kind, _ in asked] == [
+        "motion",
+        "motion",
+        "motion_only",
+        "without_text",
+        "level",
+    ]
     # Random weights: the picture that comes out is not the one that went in.
     assert written["figures"]["first_frame_psnr_db"] < 25
     assert "motion_accuracy: " in capsys.readouterr().out
@@ -82,7 +89,7 @@ def test_export_is_half_as_large_and_says_how_it_was_made(checkpoint, tmp_path):
         assert torch.equal(tensor, original.state_dict[name].half()), name
     record = json.loads(shipped.metadata["training"])
     assert (record["num_steps"], record["num_clips"]) == (2, 4) and record["seconds"] >= 0
-    assert "--set noise.timestep_power=2.0" in record["command"]
+    assert "--set noise.timestep_power=1.5" in record["command"]
     assert str(tmp_path.parent) not in json.dumps(shipped.metadata)
     assert json.loads(shipped.metadata["figures"]) == {"identity": 0.5}
 
