@@ -3,6 +3,7 @@
 from comfy_api.latest import io, ui
 
 from ..livephoto_core.charts import ssim_chart
+from ..livephoto_core.comfyui.asked_intensity import asked_intensity
 from ..livephoto_core.motion_intensity import DEFAULT_EDGES, frame_pair_ssim, motion_level
 from .types import CATEGORY, LivePhoto
 
@@ -39,14 +40,19 @@ class MotionIntensity(io.ComfyNode):
                 ),
                 io.Image.Output(display_name="chart", tooltip="SSIM over time."),
             ],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(cls, images, livephoto=None) -> io.NodeOutput:
-        """Measures and draws."""
+        """Measures, draws, and looks up what was asked for."""
         edges = (livephoto and livephoto.config.ssim_edges) or DEFAULT_EDGES
         ssim = frame_pair_ssim(images).tolist()
         mean = sum(ssim) / len(ssim)
         level = motion_level(mean, edges)
         chart = ssim_chart(ssim, level, edges)
-        return io.NodeOutput(level, mean, ssim, chart, ui=ui.PreviewImage(chart, cls=cls))
+        asked = asked_intensity(cls.hidden.prompt, cls.hidden.unique_id, "images")
+        # nodes/web/motion_intensity.js reads these; ComfyUI wants a list under every name.
+        measured = {"level": level, "ssim": mean, "asked": asked and asked._asdict()}
+        shown = ui.PreviewImage(chart, cls=cls).as_dict() | {"livephoto_measured": [measured]}
+        return io.NodeOutput(level, mean, ssim, chart, ui=shown)

@@ -1,7 +1,8 @@
 """Loading weight files."""
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
+from ..livephoto_core.checkpoints.description import advise
 from ..livephoto_core.comfyui import model_files
 from ..livephoto_core.comfyui.content_encoder import load_content_encoder
 from ..livephoto_core.comfyui.livephoto_model import load_livephoto
@@ -16,7 +17,7 @@ class LivePhotoLoader(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Inputs and outputs."""
-        return io.Schema(
+        schema = io.Schema(
             node_id="LivePhotoLoader",
             display_name="Load LivePhoto",
             category=CATEGORY,
@@ -54,6 +55,10 @@ class LivePhotoLoader(io.ComfyNode):
                 ),
             ],
         )
+        # A run that takes everything from the cache describes the file again. ComfyUI 0.18 knows no
+        # such argument.
+        schema.has_intermediate_output = True
+        return schema
 
     @classmethod
     def fingerprint_inputs(cls, file, motion_lora=NO_LORA, **_):
@@ -77,7 +82,8 @@ class LivePhotoLoader(io.ComfyNode):
             lora_strength=lora_strength,
         )
         description = livephoto.description
-        return io.NodeOutput(livephoto, description, ui=ui.PreviewText(description))
+        lines = [description, *advise(livephoto.config)]
+        return io.NodeOutput(livephoto, description, ui={"livephoto_description": lines})
 
 
 class LivePhotoDINOv2Loader(io.ComfyNode):

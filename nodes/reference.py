@@ -68,14 +68,16 @@ class ReferenceEncode(io.ComfyNode):
 
     @classmethod
     def execute(cls, livephoto, vae, image, width, height, fit, clip_vision=None) -> io.NodeOutput:
-        """Fits, then encodes."""
+        """Fits, encodes, and shows the photo as fitted."""
         fitted = fit_image(image, width=width, height=height, fit=fit)
         reference = encode_reference(livephoto, vae, fitted, clip_vision)
+        shown = ui.PreviewImage(fitted, cls=cls).as_dict()
         # ComfyUI's own CLIP_VISION knows no such field.
         is_demo = getattr(clip_vision, "knows_only_shapes", False)
         if not is_demo or is_shapes_picture(fitted[0]):
             show_on_node(cls.hidden.unique_id, None)
-            return io.NodeOutput(reference, fitted)
+            return io.NodeOutput(reference, fitted, ui=shown)
         logging.getLogger(__name__).warning(ONLY_SHAPES)
         show_on_node(cls.hidden.unique_id, ONLY_SHAPES)
-        return io.NodeOutput(reference, fitted, ui=ui.PreviewText(ONLY_SHAPES))
+        shown |= ui.PreviewText(ONLY_SHAPES).as_dict()
+        return io.NodeOutput(reference, fitted, ui=shown)

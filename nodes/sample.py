@@ -141,11 +141,14 @@ class LivePhotoSampler(io.ComfyNode):
         scheduler,
         noise=None,
     ) -> io.NodeOutput:
-        """Applies the checkpoint, then samples."""
+        """Samples."""
         return io.NodeOutput(
             sample_livephoto(
-                apply_livephoto(model, livephoto, reference, motion_intensity),
-                empty_latent(reference, frames),
+                model,
+                livephoto,
+                reference,
+                motion_intensity=motion_intensity,
+                num_frames=frames,
                 positive=positive,
                 negative=negative,
                 seed=seed,

@@ -1,11 +1,13 @@
 """Weighing the words of the sentence."""
 
-from comfy_api.latest import io, ui
-from comfy_execution.graph_utils import ExecutionBlocker
+from typing import Any
 
-from ..livephoto_core.charts import word_weights_picture
+from comfy_api.latest import io
+from comfy_execution.graph_utils import ExecutionBlocker
+from torch import Tensor
+
 from ..livephoto_core.comfyui.prompt_words import traced_text
-from ..livephoto_core.comfyui.text import reweight_conditioning
+from ..livephoto_core.comfyui.text import WordWeights, reweight_conditioning
 from .types import CATEGORY, LivePhoto
 
 
@@ -15,7 +17,7 @@ class TextReweight(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Inputs and outputs."""
-        return io.Schema(
+        schema = io.Schema(
             node_id="TextReweight",
             display_name="Text Reweight (LivePhoto)",
             category=CATEGORY,
@@ -62,12 +64,16 @@ class TextReweight(io.ComfyNode):
                 ),
             ],
         )
+        # A run that takes everything from the cache sends the words again. ComfyUI 0.18 knows no
+        # such argument.
+        schema.has_intermediate_output = True
+        return schema
 
     @classmethod
     def execute(
         cls, livephoto, positive, frames, overrides, strength, negative=None, text=""
     ) -> io.NodeOutput:
-        """Weighs, and draws the weights."""
+        """Weighs, and sends the weights to the node's display."""
         sentence = text or traced_text(cls.hidden.prompt, cls.hidden.unique_id, "positive")
         weighted, words = reweight_conditioning(
             livephoto,
@@ -85,7 +91,23 @@ class TextReweight(io.ComfyNode):
             weighted_negative, _ = reweight_conditioning(
                 livephoto, negative, num_frames=frames, strength=strength
             )
-        if words is None:
-            return io.NodeOutput(weighted, weighted_negative)
-        picture = ui.PreviewImage(word_weights_picture(*words), cls=cls)
-        return io.NodeOutput(weighted, weighted_negative, ui=picture)
+        return io.NodeOutput(weighted, weighted_negative, ui=_for_display(words))
+
+
+def _for_display(words: WordWeights | None) -> dict[str, list[Any]]:
+    """What web/text_reweight.js reads: the words, and for each the weight in every frame.
+
+    Empty where the words are not known, so that those of an earlier run disappear. No list holds a
+    dictionary: ComfyUI would count it as a saved file.
+    """
+    if words is None:
+        return {"livephoto_words": [], "livephoto_predicted": [], "livephoto_used": []}
+    return {
+        "livephoto_words": words.words,
+        "livephoto_predicted": _per_word(words.predicted),
+        "livephoto_used": _per_word(words.used),
+    }
+
+
+def _per_word(weights: Tensor) -> list[list[float]]:
+    return [[round(weight, 3) for weight in frames] for frames in weights.T.tolist()]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..models.config import LivePhotoConfig
+from ..models.config import ContentConfig, LivePhotoConfig
+
+_PUBLIC_ENCODERS = ("dinov2-small", "dinov2-base", "dinov2-large", "dinov2-giant")
 
 
 def describe(config: LivePhotoConfig) -> str:
@@ -20,3 +22,30 @@ def describe(config: LivePhotoConfig) -> str:
     if config.text_adapters:
         parts["text adapters"] = "yes"
     return "; ".join(f"{part}: {value}" for part, value in parts.items())
+
+
+def advise(config: LivePhotoConfig) -> list[str]:
+    """Which inputs of the nodes matter with a checkpoint, a line for each.
+
+    ["Encode Reference needs Load DINOv2 (dinov2-large).", "Motion intensity: heeded."]
+    """
+    channels = config.input_conditioning.channels if config.input_conditioning else ()
+    lines = []
+    if config.content:
+        lines.append(f"Encode Reference needs {encoder_source(config.content)}.")
+    elif "reference" not in channels:
+        lines.append("Knows no photo: connect Prior Inversion.")
+    if "intensity" in channels:
+        lines.append("Motion intensity: heeded.")
+    elif "affinity" in channels:
+        lines.append("Motion intensity: heeded (PIA's small, medium and large motion).")
+    else:
+        lines.append("Motion intensity: not heeded.")
+    return lines
+
+
+def encoder_source(content: ContentConfig) -> str:
+    """Where an artist gets the image encoder that a checkpoint was trained with."""
+    if content.encoder in _PUBLIC_ENCODERS:
+        return f"Load DINOv2 ({content.encoder})"
+    return "the image encoder it came with (for the demo: clip_vision of Load Demo Model)"

@@ -8,6 +8,7 @@ import comfy.model_sampling
 import comfy.supported_models
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
+from ..checkpoints.description import encoder_source
 from ..models.config import LivePhotoConfig, UNetLayout
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def check_content_encoder(encoder: ContentEncoder | None, livephoto: LivePhotoMo
     if encoder is None:
         raise ValueError(
             f"clip_vision: {livephoto.name} was trained with content tokens of {content.encoder}. "
-            "Connect it with Load DINOv2 (LivePhoto)."
+            f"Connect it: {encoder_source(content)}."
         )
     if encoder.dim != content.encoder_dim:
         raise ValueError(

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .apply import apply_livephoto, empty_latent
 from .demo_model import load_demo_model
 from .inversion import PriorNoise, invert_reference
 from .livephoto_model import load_livephoto
@@ -72,8 +71,11 @@ class DemoAnimator:
             for conditioning in (self._encode(caption), self._empty_prompt)
         )
         latent = sample_livephoto(
-            apply_livephoto(self._model, livephoto, reference, level),
-            empty_latent(reference, num_frames),
+            self._model,
+            livephoto,
+            reference,
+            motion_intensity=level,
+            num_frames=num_frames,
             positive=positive,
             negative=negative,
             seed=seed,
@@ -88,6 +90,18 @@ class DemoAnimator:
     def patch_tokens(self, frames: Tensor) -> Tensor:
         """Of each frame by the tiny content encoder, (f h w 3) → (f n d)."""
         return self._content_encoder.encode(frames)
+
+    def word_weights(self, caption: str) -> dict[str, float]:
+        """Weight of every word of a sentence by the checkpoint, mean over the frames."""
+        _, weights = reweight_conditioning(
+            self._livephoto,
+            self._encode(caption),
+            num_frames=self._livephoto.config.num_frames,
+            text=caption,
+        )
+        assert weights, "the sentence is known"
+        means = weights.predicted.mean(dim=0).tolist()
+        return dict(zip(weights.words, means, strict=True))
 
     def _prior_noise(
         self, reference: LivePhotoReference, prior: tuple[float, float], seed: int

@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Any
 import comfy.sample
 import comfy.samplers
 import comfy.utils
-import latent_preview
 from torch import Tensor
+
+from .apply import apply_livephoto, empty_latent
+from .preview import sampling_callback
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
+
+    from .livephoto_model import LivePhotoModel
+    from .reference import LivePhotoReference
 
 SAMPLERS: list[str] = comfy.samplers.KSampler.SAMPLERS
 SCHEDULERS: list[str] = comfy.samplers.KSampler.SCHEDULERS
@@ -19,8 +24,11 @@ SCHEDULERS: list[str] = comfy.samplers.KSampler.SCHEDULERS
 
 def sample_livephoto(
     model: ModelPatcher,
-    latent: dict[str, Tensor],
+    livephoto: LivePhotoModel,
+    reference: LivePhotoReference,
     *,
+    motion_intensity: float,
+    num_frames: int,
     positive: list[Any],
     negative: list[Any],
     seed: int,
@@ -30,11 +38,14 @@ def sample_livephoto(
     scheduler: str,
     noise: Any = None,
 ) -> dict[str, Tensor]:
-    """Latents of a video.
+    """Latents of a video of the reference.
 
     Args:
-        model: From `apply_livephoto`.
-        latent: Empty LATENT of the video, (f c h w).
+        model: SD-1.5 MODEL; it is left as it is.
+        livephoto: The checkpoint.
+        reference: The photo, encoded for the same checkpoint.
+        motion_intensity: 1 (still) to 10 (wild).
+        num_frames: Length of the video.
         positive, negative: CONDITIONING.
         seed: Of the noise, where `noise` is not given, and of stochastic samplers.
         num_steps: Denoising steps.
@@ -43,13 +54,17 @@ def sample_livephoto(
         noise: NOISE object, such as `PriorNoise`.
     Returns:
         LATENT, (f c h w).
+    Raises:
+        ValueError: If model, reference, intensity or noise do not fit the checkpoint or the video.
     """
+    patched = apply_livephoto(model, livephoto, reference, motion_intensity)
+    latent = empty_latent(reference, num_frames)
     samples = latent["samples"]
     initial = (
         comfy.sample.prepare_noise(samples, seed) if noise is None else noise.generate_noise(latent)
     )
     out = comfy.sample.sample(
-        model,
+        patched,
         initial,
         num_steps,
         cfg,
@@ -58,7 +73,7 @@ def sample_livephoto(
         positive,
         negative,
         samples,
-        callback=latent_preview.prepare_callback(model, num_steps),
+        callback=sampling_callback(patched, num_steps),
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=seed,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import comfy.model_management
@@ -17,8 +18,20 @@ from ..models.text_reweighting import (
 from .livephoto_model import LivePhotoModel
 from .prompt_words import PromptWords, prompt_words
 
-WordWeights = tuple[list[str], list[float]]
-"""The words of a sentence and the weight of each, mean over its tokens and all frames."""
+
+@dataclass(frozen=True)
+class WordWeights:
+    """The words of a sentence and the weight of each in every frame, mean over its tokens.
+
+    Args:
+        words: In the order of the sentence, as overrides name them.
+        predicted: By the checkpoint, (f w); a single frame where all have the same weights.
+        used: The same with the overrides, (f w).
+    """
+
+    words: list[str]
+    predicted: Tensor
+    used: Tensor
 
 
 def reweight_conditioning(
@@ -52,18 +65,16 @@ def reweight_conditioning(
             "overrides: which tokens make a word is not known here. Write the sentence into text "
             "exactly as it was encoded (and connect a single conditioning)."
         )
-    weighted, weights = [], None
+    weighted, shown = [], None
     for tokens, options in conditioning:
-        weights = _token_weights(livephoto, tokens, num_frames, strength)
-        if word_weights and words is not None:
-            weights = override_words(
-                weights, words.token_words, words=words.words, overrides=word_weights
-            )
-        weighted.append([apply_weights(tokens, weights)[0], {**options}])
-    if words is None or weights is None:
-        return weighted, None
-    shown = average_over_words(weights.mean(dim=(0, 1)), words.token_words)
-    return weighted, (words.words, shown.tolist())
+        predicted = used = _token_weights(livephoto, tokens, num_frames, strength)
+        if words is not None:
+            ids = words.token_words
+            used = override_words(predicted, ids, words=words.words, overrides=word_weights)
+            per_word = [average_over_words(weights[0], ids) for weights in (predicted, used)]
+            shown = WordWeights(words.words, *per_word)
+        weighted.append([apply_weights(tokens, used)[0], {**options}])
+    return weighted, shown
 
 
 def parse_overrides(overrides: str) -> dict[str, float]:

@@ -11,7 +11,6 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
-from ..comfyui.apply import apply_livephoto, empty_latent
 from ..comfyui.livephoto_model import LivePhotoModel, livephoto_from_weights
 from ..comfyui.reference import LivePhotoReference
 from ..comfyui.sampling import sample_livephoto
@@ -88,8 +87,11 @@ class SampleVideos:
             for text in texts
         )
         result = sample_livephoto(
-            apply_livephoto(self._model, livephoto, reference, level),
-            empty_latent(reference, num_frames),
+            self._model,
+            livephoto,
+            reference,
+            motion_intensity=level,
+            num_frames=num_frames,
             positive=positive,
             negative=negative,
             seed=seed,

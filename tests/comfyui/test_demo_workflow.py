@@ -37,7 +37,7 @@ def photo_workflow(comfyui_server, workflow):
 def test_template_runs_as_it_is_without_any_file_of_the_users(comfyui_server, workflow):
     result = comfyui_server.client().run_workflow(workflow)
     assert [path for path in result.files if path.suffix == ".mp4"]
-    assert "3" not in result.outputs, "a word about a picture that the model knows"
+    assert "text" not in result.outputs["3"], "a word about a picture that the model knows"
 
 
 def test_picture_of_the_node_is_the_example(comfyui_server):
@@ -63,7 +63,7 @@ def test_word_goes_when_the_photo_does(comfyui_server, workflow, photo_workflow)
     client.run_workflow(photo_workflow)
     again = copy.deepcopy(photo_workflow)
     again["3"]["inputs"]["image"] = ["1", 4]
-    assert "3" not in client.run_workflow(again).outputs
+    assert "text" not in client.run_workflow(again).outputs["3"]
 
 
 def test_loader_lists_the_shipped_checkpoint(comfyui_server):

@@ -8,6 +8,7 @@ import torch
 
 from livephoto_core.comfyui.prompt_words import prompt_words, traced_text
 from livephoto_core.comfyui.text import parse_overrides, reweight_conditioning
+from tests.comfyui.reweighting import REWEIGHT, reweighting_workflow
 from tests.comfyui.tiny_models import ANIMATEDIFF_V1, FULL, random_text, tiny_livephoto
 
 SENTENCE = "A little dinosaur, waving (its:1.2) hand"
@@ -45,20 +46,22 @@ def test_long_prompts_have_a_token_word_for_every_chunk():
 
 def test_overrides_scale_the_tokens_of_the_word_and_no_others(without_reweighting):
     positive = random_text()
-    weighted, (words, weights) = reweight_conditioning(
+    weighted, shown = reweight_conditioning(
         without_reweighting,
         positive,
         num_frames=4,
         overrides="Waving:1.5, dinosaur:0.2",
         text=SENTENCE,
     )
+    words = shown.words
     tokens, scaled = positive[0][0], weighted[0][0]
     ids = torch.tensor(prompt_words(SENTENCE).token_words)
     expected = torch.ones(77)
     expected[ids == words.index("waving")] = 1.5
     expected[ids == words.index("dinosaur")] = 0.2
     torch.testing.assert_close(scaled, tokens * expected.view(1, -1, 1))
-    assert weights[words.index("waving")] == 1.5 and weights[words.index("hand")] == 1
+    assert shown.predicted.tolist() == [[1.0] * len(words)]
+    assert shown.used.tolist() == [pytest.approx([1, 1, 0.2, 1, 1.5, 1, 1])]
 
 
 def test_without_module_and_overrides_the_text_is_bit_identical(without_reweighting):
@@ -69,12 +72,29 @@ def test_without_module_and_overrides_the_text_is_bit_identical(without_reweight
 
 def test_module_weighs_every_frame(with_reweighting):
     positive = random_text()
-    weighted, (words, weights) = reweight_conditioning(
-        with_reweighting, positive, num_frames=6, text=SENTENCE
-    )
-    assert weighted[0][0].shape == (6, 77, 64)
-    assert not torch.equal(weighted[0][0][0], weighted[0][0][5])
-    assert len(words) == len(weights) and all(0 < weight < 1 for weight in weights)
+    weighted, shown = reweight_conditioning(with_reweighting, positive, num_frames=6, text=SENTENCE)
+    tokens, scaled = positive[0][0], weighted[0][0]
+    assert scaled.shape == (6, 77, 64)
+    assert not torch.equal(scaled[0], scaled[5])
+    # All words of this sentence are single tokens: each has the weight its token was scaled by.
+    ids = prompt_words(SENTENCE).token_words
+    at = [ids.index(word) for word in range(len(shown.words))]
+    torch.testing.assert_close(shown.used, (scaled / tokens)[:, at].mean(dim=-1))
+    assert torch.equal(shown.used, shown.predicted)
+
+
+def test_override_leaves_the_prediction_and_the_other_words_in_every_frame(with_reweighting):
+    def shown(overrides):
+        return reweight_conditioning(
+            with_reweighting, random_text(), num_frames=6, overrides=overrides, text=SENTENCE
+        )[1]
+
+    before, after = shown(""), shown("waving:1.5")
+    waving = before.words.index("waving")
+    expected = before.used.clone()
+    expected[:, waving] = 1.5
+    torch.testing.assert_close(after.used, expected)
+    torch.testing.assert_close(after.predicted, before.used)
 
 
 def test_strength_zero_leaves_the_text_alone(with_reweighting):
@@ -154,3 +174,20 @@ def test_sentence_is_found_in_the_graph_or_not_guessed(node, text):
 
 def test_no_graph_means_no_sentence():
     assert traced_text(None, "5", "positive") is None
+
+
+def test_node_sends_the_weights_of_every_word_and_frame(comfyui_server):
+    client = comfyui_server.client()
+    shown = client.run_workflow(reweighting_workflow(overrides="heart:0.25")).outputs[REWEIGHT]
+    assert shown["livephoto_words"] == ["a", "red", "heart", "moves", "right"]
+    predicted, used = shown["livephoto_predicted"], shown["livephoto_used"]
+    assert [len(frames) for frames in predicted] == [16] * 5
+    assert all(0 < weight < 1 for frames in predicted for weight in frames)
+    assert predicted == [[round(weight, 3) for weight in frames] for frames in predicted]
+    assert used == [predicted[0], predicted[1], [0.25] * 16, predicted[3], predicted[4]]
+
+
+def test_node_sends_no_words_where_they_are_not_known(comfyui_server):
+    other = reweighting_workflow(text="not what was encoded " * 20)
+    shown = comfyui_server.client().run_workflow(other).outputs[REWEIGHT]
+    assert shown == {"livephoto_words": [], "livephoto_predicted": [], "livephoto_used": []}

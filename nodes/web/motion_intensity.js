@@ -1,0 +1,27 @@
+// Motion Intensity: what was measured, beside what was asked, here and on the node that was asked.
+
+import { app } from "../../scripts/app.js";
+import { findNode, showText } from "./node_widgets.js";
+
+export const MEASURED = "livephoto_measured";
+
+function showMeasured(node, { level, ssim, asked }) {
+  const measured = `measured ${level}`;
+  const text = asked ? `asked ${asked.motion_intensity}, ${measured}` : measured;
+  showText(node, MEASURED, `${text} (SSIM ${ssim.toFixed(4)})`);
+  const sampler = asked && findNode(asked.node);
+  if (sampler) showText(sampler, MEASURED, text);
+}
+
+app.registerExtension({
+  name: "LivePhoto.MotionIntensity",
+  nodeCreated(node) {
+    if (node.comfyClass !== "MotionIntensity") return;
+    const { onExecuted } = node;
+    node.onExecuted = function (output) {
+      onExecuted?.call(this, output);
+      const [measured] = output.livephoto_measured ?? [];
+      if (measured) showMeasured(node, measured);
+    };
+  },
+});

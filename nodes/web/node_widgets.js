@@ -1,0 +1,69 @@
+// Widgets below a node's own: they show something, and neither a workflow nor a prompt holds them.
+
+import { app } from "../../scripts/app.js";
+
+const MARGIN_PX = 10;
+
+/**
+ * The node with an id as the server uses it; "5:7" is node 7 in the subgraph of node 5.
+ */
+export function findNode(executionId) {
+  const path = String(executionId).split(":");
+  const last = path.pop();
+  const graph = path.reduce((outer, id) => outer?.getNodeById(id)?.subgraph, app.graph);
+  return graph?.getNodeById(last);
+}
+
+/**
+ * Adds a widget that shows an element, as the last one: the front end counts widgets that are not
+ * saved when it writes a workflow, and not when it reads one; among the others it would shift their
+ * values.
+ */
+export function addDisplay(node, name, element, layout) {
+  const options = { serialize: false, hideOnZoom: false, ...layout };
+  const widget = node.addDOMWidget(name, name, element, options);
+  widget.serialize = false;
+  return widget;
+}
+
+/**
+ * Shows a text on a node, one line below the other. An empty text takes it away.
+ */
+export function showText(node, name, text) {
+  const shown = node.widgets?.find((widget) => widget.name === name);
+  if (!text) {
+    if (shown) node.removeWidget(shown);
+  } else {
+    const widget = shown ?? addText(node, name);
+    widget.element.firstChild.textContent = text;
+  }
+  node.setDirtyCanvas(true, true);
+}
+
+function addText(node, name) {
+  const words = document.createElement("div");
+  Object.assign(words.style, {
+    padding: "4px 8px",
+    border: "1px solid var(--border-color)",
+    borderRadius: "4px",
+    background: "var(--comfy-input-bg)",
+    color: "var(--input-text)",
+    fontSize: "11px",
+    lineHeight: "15px",
+    whiteSpace: "pre-line",
+    overflowWrap: "anywhere",
+  });
+  const frame = document.createElement("div");
+  frame.append(words);
+  // While the element is hidden it has no height; the last one it had is kept.
+  let heightPx = 24;
+  const measure = () => (heightPx = words.offsetHeight || heightPx) + 2 * MARGIN_PX;
+  const widget = addDisplay(node, name, frame, {
+    margin: MARGIN_PX,
+    getMinHeight: measure,
+    getMaxHeight: measure,
+  });
+  // The height depends on where the words break, known only when the front end has laid them out.
+  new ResizeObserver(() => node.setDirtyCanvas(true, true)).observe(words);
+  return widget;
+}

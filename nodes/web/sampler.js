@@ -1,0 +1,86 @@
+// LivePhoto Sampler and Apply LivePhoto: words for the intensity, and a loop of the video to be.
+
+import { api } from "../../scripts/api.js";
+import { app } from "../../scripts/app.js";
+import { FrameLoop } from "./loop.js";
+import { MEASURED } from "./motion_intensity.js";
+import { addDisplay, findNode, showText } from "./node_widgets.js";
+
+const SAMPLERS = ["LivePhotoSampler", "ApplyLivePhoto"];
+const LOOP = "livephoto_preview";
+
+// Each word up to, and without, a value of motion_intensity.
+const WORDS = [
+  [2, "still"],
+  [4, "calm"],
+  [6.5, "lively"],
+  [9, "strong"],
+  [Infinity, "wild"],
+];
+
+const BEFORE_NAME = new RegExp(`^(${WORDS.map(([, word]) => word).join("|")}) · `);
+
+const loops = new WeakMap();
+
+function word(intensity) {
+  return WORDS.find(([end]) => intensity < end)[1];
+}
+
+/**
+ * Keeps the word in the slider's label, which both renderers draw beside the number, and of which
+ * Vue nodes cut off the end. A label is not saved, and shifts no values as a widget would.
+ */
+function nameIntensity(node) {
+  const slider = node.widgets?.find((widget) => widget.name === "motion_intensity");
+  if (!slider) return;
+  const show = () => {
+    // The name as it is now: it may be translated, or the user's own.
+    const name = (slider.label ?? slider.name).replace(BEFORE_NAME, "");
+    slider.label = `${word(slider.value)} · ${name}`;
+  };
+  const { callback } = slider;
+  slider.callback = function (...values) {
+    const result = callback?.apply(this, values);
+    show();
+    return result;
+  };
+  const { onConfigure } = node;
+  node.onConfigure = function (...values) {
+    onConfigure?.apply(this, values);
+    show();
+  };
+  show();
+}
+
+function loopOf(node) {
+  if (!loops.has(node)) {
+    const loop = new FrameLoop();
+    addDisplay(node, LOOP, loop.canvas, { margin: 10, getMinHeight: () => 200 });
+    const { onRemoved } = node;
+    node.onRemoved = function (...values) {
+      onRemoved?.apply(this, values);
+      loop.stop();
+      loops.delete(node);
+    };
+    loops.set(node, loop);
+  }
+  return loops.get(node);
+}
+
+app.registerExtension({
+  name: "LivePhoto.Sampler",
+  setup() {
+    api.addEventListener("livephoto.preview", ({ detail }) => {
+      const node = findNode(detail.node);
+      if (SAMPLERS.includes(node?.comfyClass)) loopOf(node).play(detail);
+    });
+    // What was measured is of the video before.
+    api.addEventListener("executing", ({ detail }) => {
+      const node = detail && findNode(detail);
+      if (SAMPLERS.includes(node?.comfyClass)) showText(node, MEASURED, "");
+    });
+  },
+  nodeCreated(node) {
+    if (SAMPLERS.includes(node.comfyClass)) nameIntensity(node);
+  },
+});

@@ -1,0 +1,63 @@
+"""Which intensity was asked for a video, read from the graph that made it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from livephoto_core.comfyui.asked_intensity import asked_intensity
+
+WORKFLOWS = Path(__file__).parents[2] / "workflows" / "api"
+
+
+def measured(name: str) -> dict:
+    """A shipped workflow whose decoded frames are measured by node "m"."""
+    prompt = json.loads((WORKFLOWS / f"{name}.json").read_text())
+    [decode] = [key for key, node in prompt.items() if node["class_type"] == "VAEDecode"]
+    prompt["m"] = {"class_type": "MotionIntensity", "inputs": {"images": [decode, 0]}}
+    return prompt
+
+
+@pytest.mark.parametrize(
+    ("name", "class_type"),
+    [
+        ("demo", "LivePhotoSampler"),
+        ("ksampler", "ApplyLivePhoto"),
+        ("sampler_custom_advanced", "ApplyLivePhoto"),
+        ("long_clip", "ApplyLivePhoto"),
+    ],
+)
+def test_intensity_is_found_behind_samplers_and_patches(name, class_type):
+    prompt = measured(name)
+    [node] = [key for key, node in prompt.items() if node["class_type"] == class_type]
+    prompt[node]["inputs"]["motion_intensity"] = 7
+    assert asked_intensity(prompt, "m", "images") == (node, 7.0)
+
+
+def test_nearest_of_two_videos_counts():
+    prompt = measured("demo")
+    second = json.loads(json.dumps(prompt["7"]))
+    second["inputs"] |= {"motion_intensity": 2.5, "reference": ["new reference", 0]}
+    reference = json.loads(json.dumps(prompt["3"]))
+    reference["inputs"]["image"] = ["8", 0]
+    decode = {"class_type": "VAEDecode", "inputs": {"samples": ["second", 0], "vae": ["1", 2]}}
+    prompt |= {"second": second, "new reference": reference, "decode": decode}
+    prompt["m"]["inputs"]["images"] = ["decode", 0]
+    assert asked_intensity(prompt, "m", "images") == ("second", 2.5)
+
+
+def test_frames_from_elsewhere_have_none():
+    prompt = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}},
+        "m": {"class_type": "MotionIntensity", "inputs": {"images": ["1", 0]}},
+    }
+    assert asked_intensity(prompt, "m", "images") is None
+    assert asked_intensity(None, "m", "images") is None
+
+
+def test_computed_intensity_is_unknown():
+    prompt = measured("demo")
+    prompt["7"]["inputs"]["motion_intensity"] = ["1", 0]
+    assert asked_intensity(prompt, "m", "images") is None
