@@ -3,7 +3,7 @@ PYTHON ?= python3
 ENVIRONMENT_PYTHON = $(PYTHON) -m harness python
 COMFYUI ?= 0.30.0
 
-.PHONY: test lint pytest benchmark comfyui demo
+.PHONY: test lint pytest benchmark comfyui demo evaluate
 
 test: lint pytest
 
@@ -27,3 +27,7 @@ comfyui:
 # make demo ARGS='--prompt "a red heart moves left" --intensity 7'
 demo:
 	$(PYTHON) -m harness demo $(ARGS)
+
+# The shipped model's figures: half an hour on two cores; make evaluate ARGS='--motion 32 --level 16'
+evaluate:
+	$(PYTHON) -m harness module livephoto_core.shapes evaluate $(ARGS)

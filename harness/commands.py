@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
-    """Separate what follows `--` (or `python`) and is not for us."""
-    if words[:1] == ["python"]:
+    """Separate what follows `--` (or `python`, or `module`) and is not for us."""
+    if words[:1] in (["python"], ["module"]):
         return words[:1], words[1:]
     if "--" in words:
         at = words.index("--")
@@ -69,6 +69,10 @@ def _parser() -> argparse.ArgumentParser:
 
     python = commands.add_parser("python", help="run the environment's Python with what follows")
     python.set_defaults(command=_python)
+    module = commands.add_parser(
+        "module", help="run a module of the pack, such as livephoto_core.shapes, with what follows"
+    )
+    module.set_defaults(command=_module)
 
     for command in (setup, serve, run, demo):
         command.add_argument("--comfyui", metavar="VERSION", help=f"default {NEWEST.version}")
@@ -84,6 +88,14 @@ def _setup(options: argparse.Namespace) -> int:
 def _python(options: argparse.Namespace) -> int:
     python = str(prepare().python)
     os.execv(python, [python, *options.passed_on])
+
+
+def _module(options: argparse.Namespace) -> int:
+    """The pack's command lines find ComfyUI by the environment variable."""
+    environment = prepare()
+    python = str(environment.python)
+    variables = {**os.environ, "COMFYUI_PATH": str(environment.comfyui)}
+    os.execve(python, [python, "-m", *options.passed_on], variables)
 
 
 def _serve(options: argparse.Namespace) -> int:

@@ -184,7 +184,7 @@ def _venv_inputs(folder: Path) -> str:
 def _extras() -> list[str]:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    return [*extras["test"], *extras["train"]]
+    return [requirement for extra in extras.values() for requirement in extra]
 
 
 def _holds(path: Path, text: str) -> bool:

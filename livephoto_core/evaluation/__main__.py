@@ -1,4 +1,4 @@
-"""Command line: `python -m livephoto_core.evaluation score | run | page | table`."""
+"""Command line: `python -m livephoto_core.evaluation score | run | page | table | claims`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from tqdm import tqdm
 
 from ..motion_intensity import DEFAULT_EDGES
 from . import study_commands as study
+from .claims import command as claims
 from .score import ClipScore, score_file
 from .score_report import markdown_table, write_reports
 from .videos import PICTURE_SUFFIXES, UnreadableClipError, find_clips
 
 _log = logging.getLogger(__name__)
-_STUDY_COMMANDS = {
+_COMMANDS = {
     "run": (study.add_run_arguments, study.run, "make a benchmark's videos on a ComfyUI server"),
     "page": (study.add_page_arguments, study.page, "write a page for blind rating"),
     "table": (study.add_table_arguments, study.table, "print the mean ratings of a study"),
+    "claims": (claims.add_arguments, claims.run_command, "train and measure the paper's ablations"),
 }
 
 
@@ -94,11 +96,11 @@ def _edges(checkpoint: Path | None) -> tuple[float, ...]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m livephoto_core.evaluation")
-    commands = parser.add_subparsers(required=True, metavar="{score,run,page,table}")
+    commands = parser.add_subparsers(required=True, metavar="{score,run,page,table,claims}")
     score = commands.add_parser("score", help="measure videos, animations and folders of frames")
     _add_score_arguments(score)
     score.set_defaults(run=_score)
-    for name, (add_arguments, function, purpose) in _STUDY_COMMANDS.items():
+    for name, (add_arguments, function, purpose) in _COMMANDS.items():
         command = commands.add_parser(name, help=purpose, description=purpose)
         add_arguments(command)
         command.set_defaults(run=function)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -64,6 +65,45 @@ def evaluate(options: EvaluationOptions) -> list[Answer]:
     Raises:
         ValueError: If a file is not what it should be.
     """
+    facts = checkpoint_facts(options)
+    questions = [
+        question
+        for kind, count in options.counts.items()
+        for question in make_questions(
+            kind, count, edges=facts.ssim_edges, size_px=facts.size_px, seed=options.seed
+        )
+    ]
+    return answer(options, questions)
+
+
+def answer(options: EvaluationOptions, questions: Sequence[Question]) -> list[Answer]:
+    """The answers of a checkpoint to these questions; `options.counts` is not used.
+
+    Raises:
+        ValueError: If a file is not what it should be.
+    """
+    facts = checkpoint_facts(options)
+    clips = _animate_all(options, questions, facts.size_px)
+    progress = tqdm(clips, total=len(questions), unit="clip", desc="Evaluating")
+    return [
+        judge(frames, patch_tokens, question, facts.ssim_edges)
+        for (frames, patch_tokens), question in zip(progress, questions, strict=True)
+    ]
+
+
+class CheckpointFacts(NamedTuple):
+    """What questions to a checkpoint are made with."""
+
+    ssim_edges: tuple[float, ...]
+    size_px: int
+
+
+def checkpoint_facts(options: EvaluationOptions) -> CheckpointFacts:
+    """The facts of `options.livephoto` and `options.base`.
+
+    Raises:
+        ValueError: If the checkpoint stores no edges between motion levels.
+    """
     from ..checkpoints import read_checkpoint
     from .base_model import open_base_model
 
@@ -73,18 +113,7 @@ def evaluate(options: EvaluationOptions) -> list[Answer]:
             f"{options.livephoto.name} stores no edges between motion levels: it was not trained "
             "with this pack. Give a checkpoint of `python -m livephoto_core.training train`."
         )
-    size_px = open_base_model(options.base).config.size_px
-    questions = [
-        question
-        for kind, count in options.counts.items()
-        for question in make_questions(kind, count, edges=edges, size_px=size_px, seed=options.seed)
-    ]
-    clips = _animate_all(options, questions, size_px)
-    progress = tqdm(clips, total=len(questions), unit="clip", desc="Evaluating")
-    return [
-        judge(frames, patch_tokens, question, edges)
-        for (frames, patch_tokens), question in zip(progress, questions, strict=True)
-    ]
+    return CheckpointFacts(edges, open_base_model(options.base).config.size_px)
 
 
 def _animate_all(

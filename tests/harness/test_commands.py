@@ -1,6 +1,10 @@
+import subprocess
+import sys
+
 import pytest
 
 from harness.commands import main, set_input
+from harness.environment import REPOSITORY
 
 
 @pytest.fixture
@@ -45,3 +49,19 @@ def test_main_reports_an_unknown_release_in_one_line(capsys, monkeypatch):
     monkeypatch.delenv("COMFYUI_PATH", raising=False)
     assert main(["setup", "--comfyui", "0.1.0"]) == 1
     assert capsys.readouterr().err.startswith("error: ComfyUI 0.1.0 is not pinned")
+
+
+@pytest.mark.slow
+def test_module_of_the_pack_finds_comfyui(monkeypatch):
+    monkeypatch.delenv("COMFYUI_PATH", raising=False)
+    counts = ["--motion", "1", "--without-text", "0", "--level", "0", "--steps", "1"]
+    command = [sys.executable, "-m", "harness", "module", "livephoto_core.shapes", "evaluate"]
+    done = subprocess.run(
+        [*command, *counts, "--processes", "1"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "motion_accuracy: " in done.stdout

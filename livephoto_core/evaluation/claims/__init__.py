@@ -1,0 +1,1 @@
+"""The paper's claims, tested on the synthetic world: see `../REPORT.md`."""
