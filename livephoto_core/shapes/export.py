@@ -50,7 +50,7 @@ def training_record(training: Path) -> dict[str, object]:
         training: Its folder.
     Returns:
         `command` without the names of files, `seed`, `num_steps`, `num_clips` and `seconds`, added
-        up over the log's lines.
+        up over the log's lines; `continues`, the record of the file it started from, if it did.
     Raises:
         ValueError: If the folder holds no training.
     """
@@ -60,7 +60,7 @@ def training_record(training: Path) -> dict[str, object]:
     for before, line in pairwise([{"step": 0.0}, *lines]):
         clips = (line["step"] - before["step"]) * line["clips_per_step"]
         num_clips, seconds = num_clips + clips, seconds + clips / line["clips_per_s"]
-    return {
+    record: dict[str, object] = {
         "command": " ".join([_COMMAND, *(f"--set {option}" for option in options)]),
         "seed": config.run.seed,
         "num_steps": int(lines[-1]["step"]),
@@ -68,3 +68,7 @@ def training_record(training: Path) -> dict[str, object]:
         "seconds": round(seconds),
         "torch": torch.__version__,
     }
+    if config.files.init_from:
+        before = read_checkpoint(config.files.init_from).metadata.get("training", "null")
+        record["continues"] = json.loads(before)
+    return record

@@ -10,7 +10,7 @@ from typing import Any
 
 import requests
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 from skimage import data
 
 from harness.server import PACK_FOLDER_NAME, ComfyUIServer
@@ -32,6 +32,8 @@ BROWSER_ARGUMENTS = (
 # Twice the size of the pictures, so that text is still legible in them.
 VIEWPORT = {"width": 2400, "height": 1350}
 START_TIMEOUT_MS = 120_000
+# For all else that a test waits for: playwright's own are short for a busy machine.
+TIMEOUT_MS = 60_000
 
 FILES = {
     "checkpoints": ("v1-5-pruned-emaonly-fp16.safetensors", "dreamshaper_8.safetensors"),
@@ -41,6 +43,12 @@ FILES = {
     "loras": ("style.safetensors",),
 }
 """Files that the workflows name, by folder. Only their names count in the front end's lists."""
+
+# With a graph of its own choice loaded, or that would replace what a test loads.
+IS_READY = """
+() => window.app?.vueAppReady && 'SaveVideo' in LiteGraph.registered_node_types
+    && app.extensionManager.workflow.activeWorkflow
+"""
 
 SETTINGS = {
     "Comfy.TutorialCompleted": True,
@@ -85,6 +93,8 @@ def open_front_end(server: ComfyUIServer, browser: str) -> Iterator[FrontEnd]:
         )
         with contextlib.closing(chromium):
             page = chromium.new_page(viewport=VIEWPORT)
+            page.set_default_timeout(TIMEOUT_MS)
+            expect.set_options(timeout=TIMEOUT_MS)
             front_end = FrontEnd(page, server.url)
             front_end.open()
             yield front_end
@@ -109,10 +119,7 @@ class FrontEnd:
         """Go to the server's address, with a query such as "?template=…", and wait until ready."""
         address = f"{self.url}/{query}"
         self.page.goto(address, wait_until="domcontentloaded", timeout=START_TIMEOUT_MS)
-        self.page.wait_for_function(
-            "() => window.app?.vueAppReady && 'SaveVideo' in LiteGraph.registered_node_types",
-            timeout=START_TIMEOUT_MS,
-        )
+        self.page.wait_for_function(IS_READY, timeout=START_TIMEOUT_MS)
 
     def load_api_workflow(self, workflow: dict[str, Any]) -> None:
         """Replace the graph by a workflow in API format."""

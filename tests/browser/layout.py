@@ -78,17 +78,20 @@ WIDTHS_PX = {
     "CLIPTextEncode": 340,
     "LoadImage": 340,
 }
-# Some get room for the pictures they show when they have run.
+# Some get room for the pictures and words they show when they have run.
 MIN_HEIGHTS_PX = {
     "CLIPTextEncode": 110,
     "LoadImage": 340,
     "LivePhotoDemoModel": 340,
-    "MotionIntensity": 300,
+    "LivePhotoLoader": 240,
+    "ReferenceEncode": 440,
+    "LivePhotoSampler": 620,
+    "MotionIntensity": 340,
     "PreviewImage": 240,
 }
 NOTE_SIZE_PX = (420, 320)
 
-# Grows by the picture it shows when it has run: last in its column, above free space.
+# Grows by as many lines as its sentence needs: last in its column, above free space.
 GROWING = ("TextReweight",)
 
 

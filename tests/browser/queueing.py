@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
 import requests
 
 from tests.browser.front_end import FrontEnd
+
+HISTORY_TRIES, HISTORY_INTERVAL_S = 100, 0.1
 
 # The listeners come first: a run from the cache ends before queuePrompt returns.
 QUEUE = """
@@ -44,6 +47,15 @@ def queue(front_end: FrontEnd) -> QueuedRun:
     with front_end.page.expect_response(lambda response: response.url.endswith("/prompt")) as sent:
         front_end.page.evaluate(QUEUE)
     prompt_id = sent.value.json()["prompt_id"]
-    history = requests.get(f"{front_end.url}/history/{prompt_id}", timeout=60).json()
     prompt = sent.value.request.post_data_json["prompt"]
-    return QueuedRun(prompt, history[prompt_id]["outputs"])
+    return QueuedRun(prompt, _history(front_end, prompt_id)["outputs"])
+
+
+def _history(front_end: FrontEnd, prompt_id: str) -> dict[str, Any]:
+    """Of a run that has ended: ComfyUI writes it a moment later."""
+    for _ in range(HISTORY_TRIES):
+        history = requests.get(f"{front_end.url}/history/{prompt_id}", timeout=60).json()
+        if prompt_id in history:
+            return history[prompt_id]
+        time.sleep(HISTORY_INTERVAL_S)
+    raise TimeoutError(f"ComfyUI wrote no history of {prompt_id}.")

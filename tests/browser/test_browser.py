@@ -3,45 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
 from harness.server import PACK_FOLDER_NAME
+from tests.browser.comparison import links_and_values
 from tests.browser.front_end import WORKFLOW_NAMES, WORKFLOWS
 
 pytestmark = pytest.mark.browser
-
-
-def input_defaults(object_info: dict[str, Any], class_type: str) -> dict[str, Any]:
-    """Inputs that this ComfyUI knows, with their defaults."""
-    inputs = object_info[class_type]["input"]
-    described = {**inputs.get("required", {}), **inputs.get("optional", {})}
-    return {
-        name: options[0].get("default") if options else None
-        for name, (_, *options) in described.items()
-    }
-
-
-def links_and_values(
-    workflow: dict[str, Any], twin: dict[str, Any], object_info: dict[str, Any]
-) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Class and inputs of every node.
-
-    Without inputs that this ComfyUI does not have, and without those that it has, the twin does not
-    name, and the workflow leaves at their defaults.
-    """
-    nodes = {}
-    for key, node in workflow.items():
-        defaults = input_defaults(object_info, node["class_type"])
-        named = twin[key]["inputs"] if key in twin else {}
-        inputs = {
-            name: value
-            for name, value in node["inputs"].items()
-            if name in defaults and (name in named or value != defaults[name])
-        }
-        nodes[key] = (node["class_type"], inputs)
-    return nodes
 
 
 @pytest.mark.parametrize("name", WORKFLOW_NAMES)

@@ -81,8 +81,7 @@ def test_evaluation_answers_every_question(base, checkpoint, tmp_path, capsys):
 def test_export_is_half_as_large_and_says_how_it_was_made(checkpoint, tmp_path):
     evaluation, output = tmp_path / "answers.json", tmp_path / "shipped" / "out.safetensors"
     evaluation.write_text(json.dumps({"figures": {"identity": 0.5}, "answers": []}))
-    files = ["--training", str(checkpoint.parents[1]), "--checkpoint", str(checkpoint)]
-    assert main(["export", *files, "--evaluation", str(evaluation), "--output", str(output)]) == 0
+    export(checkpoint, evaluation, output)
     shipped, original = read_checkpoint(output), read_checkpoint(checkpoint)
     assert shipped.config == original.config
     for name, tensor in shipped.state_dict.items():
@@ -92,6 +91,26 @@ def test_export_is_half_as_large_and_says_how_it_was_made(checkpoint, tmp_path):
     assert "--set noise.timestep_power=1.5" in record["command"]
     assert str(tmp_path.parent) not in json.dumps(shipped.metadata)
     assert json.loads(shipped.metadata["figures"]) == {"identity": 0.5}
+
+
+def test_export_tells_what_a_training_continued(base, clips, checkpoint, tmp_path):
+    evaluation, first = tmp_path / "answers.json", tmp_path / "first.safetensors"
+    evaluation.write_text(json.dumps({"figures": {}, "answers": []}))
+    export(checkpoint, evaluation, first)
+    folder = tmp_path / "second"
+    files = ["--base", str(base), "--data", str(clips), "--output", str(folder)]
+    settings = [argument for setting in SETTINGS for argument in ("--set", setting)]
+    arguments = [*files, "--init-from", str(first), *settings, "--set", "run.seed=7", *COMFYUI]
+    assert train(["train", "--preset", "shapes", *arguments]) == 0
+    export(folder / "checkpoints" / checkpoint.name, evaluation, first)
+    record = json.loads(read_checkpoint(first).metadata["training"])
+    assert record["seed"] == 7 and record["continues"]["seed"] == 0
+    assert "continues" not in record["continues"]
+
+
+def export(checkpoint, evaluation, output):
+    files = ["--training", str(checkpoint.parents[1]), "--checkpoint", str(checkpoint)]
+    assert main(["export", *files, "--evaluation", str(evaluation), "--output", str(output)]) == 0
 
 
 def test_export_without_an_evaluation_is_refused(checkpoint, tmp_path, capsys):

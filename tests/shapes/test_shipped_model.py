@@ -34,27 +34,28 @@ def test_weights_are_small_and_say_how_they_were_made():
 
 @pytest.fixture(scope="module")
 def figures():
-    counts = {"motion": 16, "level": 16}
     options = EvaluationOptions(
         base=BASE_MODEL_PATH,
         livephoto=LIVEPHOTO_PATH,
-        counts=counts,
+        counts={"motion": 48, "level": 32},
+        num_steps=16,
         comfyui=prepare().comfyui,
     )
     return score(evaluate(options))
 
 
-@pytest.mark.slow
-def test_motion_follows_the_sentence(figures):
-    # Chance is one in sixteen.
-    assert figures["motion_accuracy"] >= 0.4
+# As shipped, and how far other pictures and other noise scatter it: the standard deviation over
+# bootstrap samples of these questions. A new model gets new figures here.
+SHIPPED = {
+    "motion_accuracy": (0.812, 0.054),
+    "level_correlation": (0.784, 0.100),
+    "identity": (0.463, 0.055),
+    "first_frame_psnr_db": (31.222, 0.194),
+}
 
 
 @pytest.mark.slow
-def test_first_frame_is_the_picture(figures):
-    assert figures["first_frame_psnr_db"] > 26
-
-
-@pytest.mark.slow
-def test_measured_level_follows_the_requested_one(figures):
-    assert figures["level_correlation"] > 0.3
+@pytest.mark.parametrize("name", SHIPPED)
+def test_figure_has_not_dropped_by_more_than_it_scatters(figures, name):
+    shipped, spread = SHIPPED[name]
+    assert figures[name] >= shipped - spread

@@ -1,0 +1,114 @@
+"""Workflows sent without a front end: by `workflows/client.py`, and with inputs left out."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+from PIL import Image
+
+from harness.errors import WorkflowError
+from tests.comfyui.test_workflows import read_video
+
+WORKFLOWS = Path(__file__).parents[2] / "workflows"
+
+
+@pytest.fixture
+def workflow() -> dict[str, Any]:
+    workflow = json.loads((WORKFLOWS / "api" / "demo.json").read_text())
+    workflow["7"]["inputs"]["steps"] = 2
+    return workflow
+
+
+@pytest.fixture
+def run_client(tmp_path):
+    """Runs the script on a workflow, from a folder of its own."""
+
+    def run(workflow, *arguments):
+        (tmp_path / "workflow.json").write_text(json.dumps(workflow))
+        command = [sys.executable, WORKFLOWS / "client.py", "workflow.json", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+
+    return run
+
+
+def test_client_animates_by_another_sentence_and_intensity(
+    every_comfyui_server, workflow, run_client, tmp_path
+):
+    url = every_comfyui_server.url
+    done = run_client(workflow, "a red heart grows", "9", "heart.mp4", url.removeprefix("http://"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    frames, fps = read_video(tmp_path / "heart.mp4")
+    assert frames.shape == (16, 64, 64, 3)
+    assert fps == 8
+    history = requests.get(f"{url}/history", timeout=60).json()
+    sent = list(history.values())[-1]["prompt"][2]
+    assert sent["4"]["inputs"]["text"] == "a red heart grows"
+    assert sent["7"]["inputs"]["motion_intensity"] == 9
+
+
+def test_client_says_what_is_refused(comfyui_server, workflow, run_client):
+    server = comfyui_server.url.removeprefix("http://")
+    done = run_client(workflow, "a red heart grows", "11", "heart.mp4", server)
+    assert done.returncode == 1
+    assert "motion_intensity" in done.stderr
+    assert "value_bigger_than_max" in done.stderr
+
+
+def test_client_says_which_node_failed(comfyui_server, workflow, run_client):
+    del workflow["3"]["inputs"]["clip_vision"]
+    server = comfyui_server.url.removeprefix("http://")
+    done = run_client(workflow, "a red heart grows", "5", "heart.mp4", server)
+    assert done.returncode == 1
+    assert "No video" in done.stderr
+    assert "ReferenceEncode" in done.stderr
+
+
+def without_optional_values(workflow: dict[str, Any], object_info: dict[str, Any]) -> dict:
+    """Leaves out every optional input that is a value and not a link."""
+    smaller = copy.deepcopy(workflow)
+    for node in smaller.values():
+        optional = object_info[node["class_type"]]["input"].get("optional", {})
+        node["inputs"] = {
+            name: value
+            for name, value in node["inputs"].items()
+            if name not in optional or isinstance(value, list)
+        }
+    return smaller
+
+
+def test_optional_values_may_be_left_out(every_comfyui_server, workflow):
+    client = every_comfyui_server.client()
+    # Not the video: its encoder does not give the same file twice.
+    frames = {"class_type": "SaveImage", "inputs": {"images": ["8", 0], "filename_prefix": "frame"}}
+    workflow["11"] = frames
+    smaller = without_optional_values(workflow, client.object_info())
+    assert "motion_lora" not in smaller["2"]["inputs"]
+    assert "text" not in smaller["6"]["inputs"]
+    full, left_out = (
+        [np.array(Image.open(path)) for path in client.run_workflow(graph).files if is_png(path)]
+        for graph in (workflow, smaller)
+    )
+    assert len(full) == 16
+    assert (np.stack(full) == np.stack(left_out)).all()
+
+
+def is_png(path: Path) -> bool:
+    return path.parent.name == "output" and path.suffix == ".png"
+
+
+def test_required_value_with_a_default_may_not_be_left_out(every_comfyui_server, workflow):
+    """ComfyUI's own rule: defaults fill the front end's widgets, not a workflow in API format."""
+    client = every_comfyui_server.client()
+    [_, options] = client.object_info()["LivePhotoSampler"]["input"]["required"]["cfg"]
+    assert "default" in options
+    del workflow["7"]["inputs"]["cfg"]
+    with pytest.raises(WorkflowError, match="cfg"):
+        client.run_workflow(workflow)
