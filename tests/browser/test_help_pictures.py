@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 from playwright.sync_api import expect
 
 from harness.server import PACK_FOLDER_NAME
@@ -18,6 +20,7 @@ NODE_TYPES = sorted(path.stem for path in PICTURES.glob("*.md"))
 MAX_BYTES = 60_000
 
 NODE_AT_PX = (700, 400)
+HELP_TRIES, HELP_TIMEOUT_MS = 6, 10_000
 PLACE_NODE = """
 ([x, y]) => {
     const [node] = app.graph.nodes
@@ -39,14 +42,23 @@ def test_picture_is_small_and_not_blank(node_type):
     assert brightest - darkest > 150
 
 
+def open_help(page):
+    """Selects the node and opens its help; the toolbar may be made anew between the two."""
+    button = page.get_by_test_id("info-button")
+    for _ in range(HELP_TRIES):
+        page.mouse.click(NODE_AT_PX[0] + 100, NODE_AT_PX[1] - TITLE_PX // 2)
+        with contextlib.suppress(PlaywrightTimeoutError):
+            return button.click(timeout=HELP_TIMEOUT_MS)
+    raise AssertionError("The help of the node did not open.")
+
+
 @each_node
 def test_help_panel_shows_the_picture(opened, node_type, tmp_path):
     assert f"]({node_type}.webp)" in (PICTURES / f"{node_type}.md").read_text(encoding="utf-8")
     front_end, page = opened.front_end, opened.front_end.page
     front_end.load_api_workflow({"1": {"class_type": node_type, "inputs": {}}})
     page.evaluate(PLACE_NODE, NODE_AT_PX)
-    page.mouse.click(NODE_AT_PX[0] + 100, NODE_AT_PX[1] - TITLE_PX // 2)
-    page.get_by_test_id("info-button").click()
+    open_help(page)
     picture = page.locator(".node-help-content img")
     expect(picture).to_have_js_property("complete", True)
     with Image.open(PICTURES / f"{node_type}.webp") as expected:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +23,7 @@ def test_every_row_of_the_papers_tables_is_there_once():
     assert len(set(names)) == len(names) == 6
     assert {*TABLE_1, *TABLE_2} < {*VARIANTS}
     assert TABLE_1[-1] is TABLE_2[0]
-    paths = {answers_path("", variant, seed) for variant in VARIANTS for seed in (0, 1)}
+    paths = {answers_path(Path(), variant, seed) for variant in VARIANTS for seed in (0, 1)}
     assert len(paths) == 12
 
 
