@@ -28,6 +28,6 @@ comfyui:
 demo:
 	$(PYTHON) -m harness demo $(ARGS)
 
-# The shipped model's figures: half an hour on two cores; make evaluate ARGS='--motion 32 --level 16'
+# The shipped model's figures, a quarter of an hour on two cores: make evaluate ARGS='--motion 32 --level 16'
 evaluate:
 	$(PYTHON) -m harness module livephoto_core.shapes evaluate $(ARGS)
