@@ -3,7 +3,14 @@
 from comfy_api.latest import io
 
 from ..livephoto_core.comfyui.inversion import PriorNoise, invert_reference
+from ..livephoto_core.diffusion.prior import ALPHA_FIRST, ALPHA_LAST
 from .types import CATEGORY, LivePhotoReference
+
+
+def _alpha_input(name: str, default: float, tooltip: str) -> io.Float.Input:
+    return io.Float.Input(
+        name, default=default, min=0.0, max=1.0, step=0.001, round=0.0001, tooltip=tooltip
+    )
 
 
 class PriorInversion(io.ComfyNode):
@@ -32,23 +39,13 @@ class PriorInversion(io.ComfyNode):
                     max=1000,
                     tooltip="Steps of the inversion, of a single frame each.",
                 ),
-                io.Float.Input(
+                _alpha_input(
                     "alpha_first",
-                    default=0.033,
-                    min=0.0,
-                    max=1.0,
-                    step=0.001,
-                    round=0.0001,
-                    tooltip="Share of the inverted photo in the first frame's noise.",
+                    ALPHA_FIRST,
+                    "Share of the inverted photo in the first frame's noise.",
                 ),
-                io.Float.Input(
-                    "alpha_last",
-                    default=0.016,
-                    min=0.0,
-                    max=1.0,
-                    step=0.001,
-                    round=0.0001,
-                    tooltip="Share in the last frame's noise; linear between.",
+                _alpha_input(
+                    "alpha_last", ALPHA_LAST, "Share in the last frame's noise; linear between."
                 ),
                 io.Int.Input(
                     "seed",

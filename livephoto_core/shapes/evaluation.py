@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ from tqdm import tqdm
 
 from .benchmark import Answer, Kind, Question, judge, make_questions
 from .rendering import render_clip
+
+if TYPE_CHECKING:
+    from ..comfyui.demo_animation import DemoAnimator
 
 ENOUGH: dict[Kind, int] = {
     "motion": 208,
@@ -126,6 +129,22 @@ def _animate_all(
         yield from pool.map(_animate, questions)
 
 
+def animate(
+    animator: DemoAnimator, question: Question, options: EvaluationOptions, *, size_px: int
+) -> Tensor:
+    """The frames (f h w 3), 0 to 1, that answer a question."""
+    picture = render_clip(question.scene, num_frames=1, size_px=size_px)[0]
+    return animator(
+        picture,
+        question.caption,
+        level=question.level,
+        seed=question.seed,
+        num_steps=options.num_steps,
+        cfg=options.cfg,
+        prior=options.prior,
+    )
+
+
 _animate_question: Callable[[Question], Clip]
 
 
@@ -141,22 +160,13 @@ def _start(options: EvaluationOptions, size_px: int) -> None:
 
     animator = DemoAnimator(options.base, options.livephoto)
 
-    def animate(question: Question) -> Clip:
-        picture = render_clip(question.scene, num_frames=1, size_px=size_px)[0]
-        frames = animator(
-            picture,
-            question.caption,
-            level=question.level,
-            seed=question.seed,
-            num_steps=options.num_steps,
-            cfg=options.cfg,
-            prior=options.prior,
-        )
+    def animate_question(question: Question) -> Clip:
         # 8 bits, as a video or PNG would have them.
+        frames = animate(animator, question, options, size_px=size_px)
         frames = (frames * 255).round() / 255
         return frames, animator.patch_tokens(frames)
 
-    _animate_question = animate
+    _animate_question = animate_question
 
 
 def _animate(question: Question) -> Clip:

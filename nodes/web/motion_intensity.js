@@ -1,7 +1,7 @@
 // Motion Intensity: what was measured, beside what was asked, here and on the node that was asked.
 
 import { app } from "../../scripts/app.js";
-import { findNode, showText } from "./node_widgets.js";
+import { callAfter, findNode, showText } from "./node_widgets.js";
 
 export const MEASURED = "livephoto_measured";
 
@@ -17,11 +17,8 @@ app.registerExtension({
   name: "LivePhoto.MotionIntensity",
   nodeCreated(node) {
     if (node.comfyClass !== "MotionIntensity") return;
-    const { onExecuted } = node;
-    node.onExecuted = function (output) {
-      onExecuted?.call(this, output);
-      const [measured] = output.livephoto_measured ?? [];
+    callAfter(node, "onExecuted", ({ livephoto_measured: [measured] = [] }) => {
       if (measured) showMeasured(node, measured);
-    };
+    });
   },
 });

@@ -15,6 +15,18 @@ export function findNode(executionId) {
 }
 
 /**
+ * Calls an action, with the same arguments, whenever a method of a node or widget has run.
+ */
+export function callAfter(target, name, action) {
+  const original = target[name];
+  target[name] = function (...values) {
+    const result = original?.apply(this, values);
+    action(...values);
+    return result;
+  };
+}
+
+/**
  * Adds a widget that shows an element, as the last one: the front end counts widgets that are not
  * saved when it writes a workflow, and not when it reads one; among the others it would shift their
  * values.

@@ -4,7 +4,7 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { FrameLoop } from "./loop.js";
 import { MEASURED } from "./motion_intensity.js";
-import { addDisplay, findNode, showText } from "./node_widgets.js";
+import { addDisplay, callAfter, findNode, showText } from "./node_widgets.js";
 
 const SAMPLERS = ["LivePhotoSampler", "ApplyLivePhoto"];
 const LOOP = "livephoto_preview";
@@ -38,17 +38,8 @@ function nameIntensity(node) {
     const name = (slider.label ?? slider.name).replace(BEFORE_NAME, "");
     slider.label = `${word(slider.value)} · ${name}`;
   };
-  const { callback } = slider;
-  slider.callback = function (...values) {
-    const result = callback?.apply(this, values);
-    show();
-    return result;
-  };
-  const { onConfigure } = node;
-  node.onConfigure = function (...values) {
-    onConfigure?.apply(this, values);
-    show();
-  };
+  callAfter(slider, "callback", show);
+  callAfter(node, "onConfigure", show);
   show();
 }
 
@@ -56,12 +47,10 @@ function loopOf(node) {
   if (!loops.has(node)) {
     const loop = new FrameLoop();
     addDisplay(node, LOOP, loop.canvas, { margin: 10, getMinHeight: () => 200 });
-    const { onRemoved } = node;
-    node.onRemoved = function (...values) {
-      onRemoved?.apply(this, values);
+    callAfter(node, "onRemoved", () => {
       loop.stop();
       loops.delete(node);
-    };
+    });
     loops.set(node, loop);
   }
   return loops.get(node);

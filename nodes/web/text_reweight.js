@@ -1,7 +1,7 @@
 // TextReweight shows its sentence with the weight of every word; dragging a word writes `overrides`.
 
 import { app } from "../../scripts/app.js";
-import { addDisplay } from "./node_widgets.js";
+import { addDisplay, callAfter } from "./node_widgets.js";
 import { WordWeightsView } from "./word_weights_view.js";
 
 const NODE_TYPE = "TextReweight";
@@ -40,15 +40,6 @@ function addView(node) {
   callAfter(node, "onConfigure", () => view.update());
   callAfter(node, "onConnectionsChange", () => view.update());
   callAfter(node, "onExecuted", (output) => view.show(output));
-}
-
-function callAfter(target, name, action) {
-  const original = target[name];
-  target[name] = function (...values) {
-    const result = original?.apply(this, values);
-    action(...values);
-    return result;
-  };
 }
 
 function isLinked(node, name) {

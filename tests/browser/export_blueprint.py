@@ -10,23 +10,17 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import uuid
 from typing import Any
 from urllib.parse import quote
 
 import requests
 
-from harness.environment import prepare
-from harness.server import ComfyUIServer
 from tests.browser.comparison import Workflow
-from tests.browser.export_workflows import HEIGHTS
+from tests.browser.export_workflows import HEIGHTS, front_end_for_export
 from tests.browser.front_end import (
     WORKFLOWS,
     FrontEnd,
-    find_browser,
-    open_front_end,
-    provide_files,
 )
 from tests.browser.layout import lay_out
 
@@ -157,14 +151,9 @@ def finish_blueprint(graph: dict[str, Any]) -> str:
 
 def main() -> None:
     """Export the blueprint."""
-    browser = find_browser()
-    if browser is None:
-        sys.exit("No Chromium or Chrome found. On Debian and Ubuntu: apt install chromium")
     path = BLUEPRINTS / f"{NAME}.json"
     path.unlink(missing_ok=True)  # or the front end asks whether to replace it
-    server = ComfyUIServer(prepare(), device="cpu")
-    provide_files(server)
-    with server, open_front_end(server, browser) as front_end:
+    with front_end_for_export() as front_end:
         text = finish_blueprint(publish_blueprint(front_end))
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)

@@ -14,17 +14,9 @@ import sys
 
 from PIL import Image
 
-from harness.environment import prepare
-from harness.server import ComfyUIServer
 from tests.browser.comparison import Workflow
-from tests.browser.export_workflows import ONLY_THE_GRAPH, ZOOM
-from tests.browser.front_end import (
-    WORKFLOWS,
-    FrontEnd,
-    find_browser,
-    open_front_end,
-    provide_files,
-)
+from tests.browser.export_workflows import ONLY_THE_GRAPH, ZOOM, front_end_for_export
+from tests.browser.front_end import WORKFLOWS, FrontEnd
 from tests.browser.layout import DEFAULT_WIDTH_PX, TITLE_PX, WIDTHS_PX
 from tests.browser.queueing import queue
 
@@ -103,12 +95,7 @@ def take_picture(front_end: FrontEnd, node_type: str) -> Image.Image:
 
 def main() -> None:
     """Take the pictures of the named nodes, or of all that have a help page."""
-    browser = find_browser()
-    if browser is None:
-        sys.exit("No Chromium or Chrome found. On Debian and Ubuntu: apt install chromium")
-    server = ComfyUIServer(prepare(), device="cpu")
-    provide_files(server)
-    with server, open_front_end(server, browser) as front_end:
+    with front_end_for_export() as front_end:
         show_nodes(front_end)
         front_end.page.add_style_tag(content=ONLY_THE_GRAPH)
         for node_type in sys.argv[1:] or sorted(path.stem for path in PICTURES.glob("*.md")):

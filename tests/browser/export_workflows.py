@@ -9,10 +9,12 @@ same front end and browser changes nothing.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -127,14 +129,21 @@ def _write(path: Path, graph: dict[str, Any]) -> None:
     path.write_text(json.dumps(graph, indent=2, ensure_ascii=False) + "\n")
 
 
-def main() -> None:
-    """Export the named workflows, or all."""
+@contextlib.contextmanager
+def front_end_for_export() -> Iterator[FrontEnd]:
+    """The newest ComfyUI's front end; ends the script where there is no browser."""
     browser = find_browser()
     if browser is None:
         sys.exit("No Chromium or Chrome found. On Debian and Ubuntu: apt install chromium")
     server = ComfyUIServer(prepare(), device="cpu")
     provide_files(server)
     with server, open_front_end(server, browser) as front_end:
+        yield front_end
+
+
+def main() -> None:
+    """Export the named workflows, or all."""
+    with front_end_for_export() as front_end:
         front_end.page.add_style_tag(content=ONLY_THE_GRAPH)
         for name in sys.argv[1:] or WORKFLOW_NAMES:
             export_workflow(front_end, name)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import requests
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 from skimage import data
 
 from harness.server import PACK_FOLDER_NAME, ComfyUIServer
@@ -60,6 +61,21 @@ SETTINGS = {
     "Comfy.NodeBadge.NodeSourceBadgeMode": "None",
     "LiteGraph.Canvas.MinFontSizeForLOD": 0,
 }
+
+
+TRIES, TRY_TIMEOUT_MS = 6, 10_000
+
+
+def try_again(action: Callable[[], None]) -> None:
+    """Do what an artist would do again: on a busy machine the front end may miss a click.
+
+    Args:
+        action: A click and what shows that it was heeded, within `TRY_TIMEOUT_MS`.
+    """
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(PlaywrightTimeoutError):
+            return action()
+    return action()
 
 
 def find_browser() -> str | None:

@@ -13,18 +13,17 @@ from tests.browser.front_end import FrontEnd
 HISTORY_TRIES, HISTORY_INTERVAL_S = 100, 0.1
 
 # The listeners come first: a run from the cache ends before queuePrompt returns.
-QUEUE = """
+RUN = """
 async () => {
+    const ends = ["execution_success", "execution_error", "execution_interrupted"]
     const ended = new Promise((resolve, reject) => {
-        app.api.addEventListener('execution_success', resolve, {once: true})
-        app.api.addEventListener(
-            'execution_error',
-            ({detail}) => reject(new Error(detail.exception_message)),
-            {once: true},
-        )
+        const once = { once: true }
+        for (const type of ends)
+            app.api.addEventListener(type, ({ detail }) => resolve({ type, ...detail }), once)
+        setTimeout(() => reject(new Error("the run did not end")), 240_000)
     })
     await app.queuePrompt(0)
-    await ended
+    return await ended
 }
 """
 
@@ -42,10 +41,17 @@ class QueuedRun:
     outputs: dict[str, dict[str, Any]]
 
 
+def run(front_end: FrontEnd) -> dict[str, Any]:
+    """Queue the graph and wait for its end: type and detail of ComfyUI's last message."""
+    return front_end.page.evaluate(RUN)
+
+
 def queue(front_end: FrontEnd) -> QueuedRun:
-    """Queue the graph that the front end shows, and wait until it has run."""
+    """Queue the graph that the front end shows, and wait until it has run well."""
     with front_end.page.expect_response(lambda response: response.url.endswith("/prompt")) as sent:
-        front_end.page.evaluate(QUEUE)
+        ended = run(front_end)
+    if ended["type"] != "execution_success":
+        raise RuntimeError(f"{ended['type']}: {ended.get('exception_message')}")
     prompt_id = sent.value.json()["prompt_id"]
     prompt = sent.value.request.post_data_json["prompt"]
     return QueuedRun(prompt, _history(front_end, prompt_id)["outputs"])

@@ -13,17 +13,6 @@ from tests.browser.front_end import WORKFLOWS, FrontEnd
 LOADER, REFERENCE, SAMPLER, DECODE, MEASURE = "2", "3", "7", "8", "11"
 DEMO = json.loads((WORKFLOWS / "api" / "demo.json").read_text())
 
-_RUN = """async () => {
-    const ends = ["execution_success", "execution_error", "execution_interrupted"]
-    const ended = new Promise((resolve, reject) => {
-        const once = { once: true }
-        for (const type of ends)
-            app.api.addEventListener(type, ({ detail }) => resolve({ type, ...detail }), once)
-        setTimeout(() => reject(new Error("the run did not end")), 240_000)
-    })
-    await app.queuePrompt(0)
-    return await ended
-}"""
 _WIDGET = "([id, name]) => app.graph.getNodeById(id).widgets.find(w => w.name === name)"
 
 
@@ -34,11 +23,6 @@ def measured_demo(*, steps: int = 3) -> dict[str, Any]:
     workflow[MEASURE] = {"class_type": "MotionIntensity", "inputs": {"images": [DECODE, 0]}}
     workflow["12"] = {"class_type": "PreviewImage", "inputs": {"images": [MEASURE, 3]}}
     return workflow
-
-
-def run(front_end: FrontEnd) -> dict[str, Any]:
-    """Queues the graph and waits for its end: type and detail of ComfyUI's last message."""
-    return front_end.page.evaluate(_RUN)
 
 
 def show_previews(front_end: FrontEnd) -> None:

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 from harness.server import PACK_FOLDER_NAME
 from tests.browser.export_blueprint import BLUEPRINTS, NAME, inside_workflow
-from tests.browser.front_end import WORKFLOWS, FrontEnd
+from tests.browser.front_end import TRY_TIMEOUT_MS, WORKFLOWS, FrontEnd, try_again
 from tests.browser.queueing import queue
 
 pytestmark = pytest.mark.browser
@@ -77,8 +77,12 @@ def load_frame(front_end: FrontEnd) -> None:
 def add_blueprint(front_end: FrontEnd) -> None:
     """What an artist does: double click on free space, a few letters, Enter."""
     page = front_end.page
-    page.mouse.dblclick(*FREE_SPACE)
-    page.locator("input:focus").wait_for()
+
+    def open_search() -> None:
+        page.mouse.dblclick(*FREE_SPACE)
+        page.locator("input:focus").wait_for(timeout=TRY_TIMEOUT_MS)
+
+    try_again(open_search)
     page.keyboard.type("Animate a photo", delay=20)
     page.get_by_text(NAME).first.wait_for()
     page.keyboard.press("Enter")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
-from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 from playwright.sync_api import expect
 
 from harness.server import PACK_FOLDER_NAME
 from tests.browser.export_help_pictures import PICTURES
+from tests.browser.front_end import TRY_TIMEOUT_MS, try_again
 from tests.browser.layout import TITLE_PX
 
 pytestmark = pytest.mark.browser
@@ -20,7 +19,6 @@ NODE_TYPES = sorted(path.stem for path in PICTURES.glob("*.md"))
 MAX_BYTES = 60_000
 
 NODE_AT_PX = (700, 400)
-HELP_TRIES, HELP_TIMEOUT_MS = 6, 10_000
 PLACE_NODE = """
 ([x, y]) => {
     const [node] = app.graph.nodes
@@ -44,12 +42,12 @@ def test_picture_is_small_and_not_blank(node_type):
 
 def open_help(page):
     """Selects the node and opens its help; the toolbar may be made anew between the two."""
-    button = page.get_by_test_id("info-button")
-    for _ in range(HELP_TRIES):
+
+    def open_it() -> None:
         page.mouse.click(NODE_AT_PX[0] + 100, NODE_AT_PX[1] - TITLE_PX // 2)
-        with contextlib.suppress(PlaywrightTimeoutError):
-            return button.click(timeout=HELP_TIMEOUT_MS)
-    raise AssertionError("The help of the node did not open.")
+        page.get_by_test_id("info-button").click(timeout=TRY_TIMEOUT_MS)
+
+    try_again(open_it)
 
 
 @each_node

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from tests.browser.queueing import run
 from tests.browser.sampler_page import (
     DECODE,
     DEMO,
@@ -14,7 +15,6 @@ from tests.browser.sampler_page import (
     SAMPLER,
     measured_demo,
     quiet_console,
-    run,
     set_widget,
     show_previews,
     shown_text,

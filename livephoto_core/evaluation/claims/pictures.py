@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from ...shapes.benchmark import Question, make_questions
-from ...shapes.evaluation import EvaluationOptions, checkpoint_facts
-from ...shapes.rendering import render_clip
-
-if TYPE_CHECKING:
-    from ...comfyui.demo_animation import DemoAnimator
+from ...shapes.benchmark import make_questions
+from ...shapes.evaluation import EvaluationOptions, animate, checkpoint_facts
 
 LEVELS = (1, 4, 7, 10)
 _FRAMES = (0, 3, 6, 9, 12, 15)
 _SCALE = 2
-_CONFLICTS = range(8)
+NUM_CONFLICTS = 8
 
 
 def write_figures(output: Path, options: EvaluationOptions) -> None:
@@ -37,28 +33,16 @@ def write_figures(output: Path, options: EvaluationOptions) -> None:
     from ...comfyui.demo_animation import DemoAnimator
 
     animator, facts = DemoAnimator(options.base, options.livephoto), checkpoint_facts(options)
-    given = {"edges": facts.ssim_edges, "size_px": facts.size_px}
-    first = make_questions("motion", 1, **given)[0]
-    levels = [_animate(animator, first, level, options) for level in LEVELS]
-    frame_sheet(levels).save(output / "levels-frames.png")
-    conflicts = make_questions("conflicting", len(_CONFLICTS), **given)
-    clips = [_animate(animator, question, question.level, options) for question in conflicts]
-    frame_sheet(clips).save(output / "conflicts-frames.png")
-
-
-def _animate(
-    animator: DemoAnimator, question: Question, level: int, options: EvaluationOptions
-) -> Tensor:
-    size_px = checkpoint_facts(options).size_px
-    picture = render_clip(question.scene, num_frames=1, size_px=size_px)[0]
-    return animator(
-        picture,
-        question.caption,
-        level=level,
-        seed=question.seed,
-        num_steps=options.num_steps,
-        cfg=options.cfg,
-    )
+    size_px = facts.size_px
+    given = {"edges": facts.ssim_edges, "size_px": size_px}
+    [prompt] = make_questions("motion", 1, **given)
+    sheets = {
+        "levels": [dataclasses.replace(prompt, level=level) for level in LEVELS],
+        "conflicts": make_questions("conflicting", NUM_CONFLICTS, **given),
+    }
+    for name, questions in sheets.items():
+        clips = [animate(animator, question, options, size_px=size_px) for question in questions]
+        frame_sheet(clips).save(output / f"{name}-frames.png")
 
 
 def frame_sheet(clips: Sequence[Tensor]) -> Image.Image:
