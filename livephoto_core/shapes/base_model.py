@@ -105,7 +105,7 @@ class BaseConfig:
     unet: UNetLayout = field(
         default_factory=lambda: UNetLayout(
             block_channels=(64, 128),
-            attention_levels=(1,),
+            attention_levels=(0, 1),
             context_dim=128,
             num_heads=4,
         )

@@ -21,7 +21,7 @@ from .captions import conflicting_caption, full_caption, motion_caption
 from .rendering import render_clip
 from .scene import MOTIONS, Scene
 from .split import sample_evaluation_scene
-from .tracking import classify_motion, first_frame_psnr, keeps_identity
+from .tracking import classify_motion, first_frame_psnr, seen_colour, seen_shape
 
 Kind = Literal["motion", "conflicting", "motion_only", "without_text", "level"]
 
@@ -67,7 +67,7 @@ class Answer:
         level: 1 to 10.
         ssim: Mean SSIM of adjacent frames.
         first_frame_psnr_db: Against the picture.
-        keeps_identity: Whether the last frame shows the same shape in the same colour.
+        keeps_shape, keeps_colour: Whether the last frame shows the picture's.
         frame_similarity: Of adjacent frames to the content encoder; see `frame_similarity`.
     """
 
@@ -78,8 +78,14 @@ class Answer:
     level: int
     ssim: float
     first_frame_psnr_db: float
-    keeps_identity: bool
+    keeps_shape: bool
+    keeps_colour: bool
     frame_similarity: float
+
+    @property
+    def keeps_identity(self) -> bool:
+        """Whether the last frame shows the same shape in the same colour."""
+        return self.keeps_shape and self.keeps_colour
 
 
 def make_questions(
@@ -145,7 +151,8 @@ def judge(
         level=motion_level(ssim, edges),
         ssim=ssim,
         first_frame_psnr_db=first_frame_psnr(frames, picture),
-        keeps_identity=keeps_identity(frames, shape=scene.shape, colour=scene.colour),
+        keeps_shape=seen_shape(frames[-1]) == scene.shape,
+        keeps_colour=seen_colour(frames[-1]) == scene.colour,
         frame_similarity=frame_similarity(patch_tokens),
     )
 
@@ -160,8 +167,9 @@ def score(answers: Sequence[Answer]) -> dict[str, float | dict[str, float]]:
         `level_correlation` (Spearman's, requested against measured level, over the level
         questions), `level_correlation_within_motions` (the mean over motions of the same, SSIM for
         level), `level_1_ssim` (mean, where level 1 was asked for); `first_frame_psnr_db` (mean),
-        `identity` (share) and `frame_similarity` (mean) over motion and level questions, and
-        `conflicting_identity`. Figures without questions are left out.
+        `identity`, `shape_kept` and `colour_kept` (shares), `identity_of` each motion and
+        `frame_similarity` (mean) over motion and level questions, and `conflicting_identity`.
+        Figures without questions are left out.
     """
     by_kind = {
         kind: [answer for answer in answers if answer.kind == kind] for kind in get_args(Kind)
@@ -169,11 +177,7 @@ def score(answers: Sequence[Answer]) -> dict[str, float | dict[str, float]]:
     motion, level = by_kind["motion"], by_kind["level"]
     figures: dict[str, float | dict[str, float]] = {}
     if motion:
-        by_motion = {
-            name: _accuracy([answer for answer in motion if answer.asked_motion == name])
-            for name in MOTIONS
-            if any(answer.asked_motion == name for answer in motion)
-        }
+        by_motion = _by_motion(motion, _accuracy)
         figures["motion_accuracy"] = _accuracy(motion)
         figures["worst_motion_accuracy"] = min(by_motion.values())
         figures["motion_accuracy_of"] = by_motion
@@ -188,6 +192,9 @@ def score(answers: Sequence[Answer]) -> dict[str, float | dict[str, float]]:
         told = [*motion, *level]
         figures["first_frame_psnr_db"] = _mean([a.first_frame_psnr_db for a in told])
         figures["identity"] = _identity(told)
+        figures["identity_of"] = _by_motion(told, _identity)
+        figures["shape_kept"] = _mean([float(a.keeps_shape) for a in told])
+        figures["colour_kept"] = _mean([float(a.keeps_colour) for a in told])
         figures["frame_similarity"] = _mean([a.frame_similarity for a in told])
     return figures
 
@@ -221,6 +228,16 @@ def spearman(one: Sequence[float], other: Sequence[float]) -> float:
 def _ranks(values: np.ndarray) -> np.ndarray:
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+
+
+def _by_motion(
+    answers: Sequence[Answer], figure: Callable[[Sequence[Answer]], float]
+) -> dict[str, float]:
+    return {
+        name: figure(of_motion)
+        for name in MOTIONS
+        if (of_motion := [answer for answer in answers if answer.asked_motion == name])
+    }
 
 
 def _accuracy(answers: Sequence[Answer]) -> float:

@@ -138,17 +138,6 @@ def measure_tracks(frames: Tensor) -> Tracks:
     )
 
 
-def keeps_identity(frames: Tensor, *, shape: str, colour: str) -> bool:
-    """Whether the last frame still shows this shape in this colour.
-
-    Args:
-        frames: (f h w 3), 0 to 1, at least one square frame.
-        shape: One of `scene.SHAPES`.
-        colour: One of `scene.COLOURS`.
-    """
-    return seen_shape(frames[-1]) == shape and seen_colour(frames[-1]) == colour
-
-
 def seen_colour(image: Tensor) -> str:
     """The name of the colour next to that of the shape in a picture, (h w 3), 0 to 1."""
     layers = find_layers(image[None])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -176,10 +176,11 @@ def freeze(parts: LivePhoto, names: tuple[PartName, ...]) -> None:
 
 def _take_over(parts: LivePhoto, initial: Checkpoint) -> None:
     own = parts.state_dict()
-    if initial.config.layout != parts.config.layout:
+    layout = parts.config.layout
+    if replace(initial.config.layout, attention_levels=layout.attention_levels) != layout:
         raise ValueError(
             f"files.init_from is for a UNet of {initial.config.layout.block_channels} channels, "
-            f"files.base has {parts.config.layout.block_channels}. Choose a file made for it."
+            f"files.base has {layout.block_channels}. Choose a file made for it."
         )
     taken = {name: tensor for name, tensor in initial.state_dict.items() if name in own}
     if _INPUT_WEIGHT in taken:

@@ -73,10 +73,10 @@ def text_to_image(options: LoopOptions, encoded, autoencoder, **extra) -> TextTo
     )
 
 
-def write_random_base(path: Path) -> Path:
+def write_random_base(path: Path, config: BaseConfig = TINY_BASE) -> Path:
     """A base model's file with random weights."""
-    unet, autoencoder = build_unet(TINY_BASE), build_autoencoder(TINY_BASE)
-    text_encoder = TextEncoder(TINY_BASE)
+    unet, autoencoder = build_unet(config), build_autoencoder(config)
+    text_encoder = TextEncoder(config)
     for seed, module in enumerate((unet, autoencoder, text_encoder)):
         initialise_weights(module, seed)
     normalise_latents(autoencoder.requires_grad_(False), pixels(8))
@@ -84,10 +84,10 @@ def write_random_base(path: Path) -> Path:
         "unet": unet,
         "autoencoder": autoencoder,
         "text_encoder": text_encoder,
-        "content_encoder": build_content_encoder(TINY_BASE),
+        "content_encoder": build_content_encoder(config),
     }
     parts = {name: module.state_dict() for name, module in modules.items()}
-    write_base_model(path, TINY_BASE, parts, {})
+    write_base_model(path, config, parts, {})
     return path
 
 

@@ -32,7 +32,8 @@ ANSWER = Answer(
     level=3,
     ssim=0.98,
     first_frame_psnr_db=30.0,
-    keeps_identity=True,
+    keeps_shape=True,
+    keeps_colour=True,
     frame_similarity=0.9,
 )
 TOKENS = torch.ones(16, 4, 8)
@@ -105,10 +106,10 @@ def test_clip_of_another_motion_and_another_shape_is_seen_through():
 def test_figures_of_known_answers():
     answers = [
         answer(),
-        answer(motion="shrink", keeps_identity=False, first_frame_psnr_db=20.0),
+        answer(motion="shrink", keeps_shape=False, first_frame_psnr_db=20.0),
         answer(asked_motion="wave", motion="wave"),
-        answer(kind="without_text", motion="still", keeps_identity=False),
-        answer(kind="conflicting", keeps_identity=False, frame_similarity=0.0),
+        answer(kind="without_text", motion="still", keeps_shape=False),
+        answer(kind="conflicting", keeps_colour=False, frame_similarity=0.0),
         answer(kind="motion_only"),
         answer(kind="motion_only", motion="still"),
         *(
@@ -127,7 +128,9 @@ def test_figures_of_known_answers():
     assert figures["level_correlation"] == pytest.approx(-1)
     assert figures["level_correlation_within_motions"] == pytest.approx(-1)
     assert figures["level_1_ssim"] == pytest.approx(0.91)
-    assert figures["identity"] == pytest.approx(5 / 6)
+    assert figures["identity"] == figures["shape_kept"] == pytest.approx(5 / 6)
+    assert figures["colour_kept"] == 1
+    assert figures["identity_of"] == {"grow": pytest.approx(4 / 5), "wave": 1.0}
     assert figures["first_frame_psnr_db"] == pytest.approx(170 / 6)
 
 

@@ -193,6 +193,20 @@ def test_start_from_an_ablation_maps_input_channels_by_name():
     assert torch.equal(own[:, 5], given[:, 4]) and (own[:, 4] == 0).all()
 
 
+def test_start_from_a_unet_with_less_attention_makes_the_content_attention_that_it_lacks():
+    coarse, both = (
+        dataclasses.replace(LAYOUT, attention_levels=levels) for levels in ((1,), (0, 1))
+    )
+    initial = described(layout=coarse)
+    given = random_weights(initial)
+    config = described(layout=both, initial=initial)
+    parts = build_parts(config, seed=0, initial=Checkpoint(initial, given, {})).state_dict()
+    new = build_parts(config, seed=0).state_dict()
+    assert all(torch.equal(tensor, given.get(name, new[name])) for name, tensor in parts.items())
+    assert given.keys() < parts.keys()
+    assert all(name.startswith("content.") for name in parts.keys() - given.keys())
+
+
 @pytest.mark.parametrize(
     ("initial", "message"),
     [

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..base_model import BASE_MODEL_PATH
+from ..base_model import BASE_MODEL_PATH, open_base_model
 from .loop import LoopOptions
 from .options import NUM_PICTURES, PRESETS, TextToImageOptions
 
@@ -42,16 +42,18 @@ def _run(given: argparse.Namespace) -> None:
     from . import stages
 
     config = stages.world_config()
+    path = getattr(given, "start", None)
+    start = open_base_model(path) if path else None
     if given.step == "export":
-        stages.export(config, given.run, given.output)
+        stages.export(config, given.run, given.output, start=start)
         return
     options = _dataclass_from(LoopOptions, given)
     if given.step == "autoencoder":
         result = stages.train_autoencoder(config, options, given.run)
     elif given.step == "decoder":
-        result = stages.train_decoder(config, options, given.run)
+        result = stages.train_decoder(config, options, given.run, start=start)
     elif given.step == "content-encoder":
-        result = stages.train_content_encoder(config, options, given.run)
+        result = stages.train_content_encoder(config, options, given.run, start=start)
     else:
         result = stages.train_text_to_image(
             config,
@@ -59,6 +61,7 @@ def _run(given: argparse.Namespace) -> None:
             given.run,
             num_pictures=given.num_pictures,
             extra=_dataclass_from(TextToImageOptions, given),
+            start=start,
         )
     logging.getLogger(__name__).info("%s", result["figures"])
 
@@ -75,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
             name.replace("_", "-"), formatter_class=argparse.ArgumentDefaultsHelpFormatter
         )
         _add_common(step)
+        if name != "autoencoder":
+            _add_start(step)
         for option, value in vars(preset).items():
             _add_option(step, option, value)
         if name == "text_to_image":
@@ -83,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
                 _add_option(step, option, value)
     export = steps.add_parser("export")
     _add_common(export)
+    _add_start(export)
     export.add_argument("--output", type=Path, default=BASE_MODEL_PATH, help="file to write")
     return parser
 
@@ -90,6 +96,10 @@ def _parser() -> argparse.ArgumentParser:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder of the whole training")
     parser.add_argument("--comfyui", type=Path, help="ComfyUI's folder (default: COMFYUI_PATH)")
+
+
+def _add_start(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--start", type=Path, help="base model's file to train on from")
 
 
 def _add_option(parser: argparse.ArgumentParser, name: str, value: Any) -> None:

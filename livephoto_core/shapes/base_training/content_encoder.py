@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from ...comfyui.demo_modules import build_content_encoder
 from ...models.content_encoder import TOKENS_PER_SIDE, dinov2_pixels
-from ..base_model import BaseConfig
+from ..base_model import BaseConfig, BaseModelFile
 from ..motion_paths import poses_at
 from ..rendering import checked_grid, draw_second_shape, draw_shape, render_moments
 from ..scene import COLOURS, SHAPES, Scene
@@ -42,18 +42,26 @@ class ContentEncoderTask:
     """Dense labels from patch tokens.
 
     loss = cross-entropy of the coverages + squared error of the mean RGB
-         + squared error of the place, where the shape covers the patch
+         + where the shape covers the patch: cross-entropy of shape and of colour,
+           squared error of the place
+
+    Few patches are covered: the coverages alone teach colours and hardly any shapes.
 
     Args:
         config: Describes the encoder.
         options: Seed and batch size.
+        start: Base model whose encoder it starts from; none starts from random weights.
     """
 
-    def __init__(self, config: BaseConfig, options: LoopOptions) -> None:
+    def __init__(
+        self, config: BaseConfig, options: LoopOptions, *, start: BaseModelFile | None = None
+    ) -> None:
         self.config, self.options = config, options
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(options.seed)
             encoder = build_content_encoder(config)
+            if start:
+                encoder.load_state_dict(start.part("content_encoder"))
             head = nn.Linear(config.content_encoder.width, sum(_SIZES))
         self.module: Any = nn.ModuleDict({"encoder": encoder, "head": head})
 
@@ -93,7 +101,14 @@ class ContentEncoderTask:
             for part in (slice(_NUM_COVERAGES, -2), slice(-2, None))
         )
         covered = labels[..., : _SIZES[0]].amax(dim=-1)
-        return coverages + rgb.mean() + (place * covered).sum() / covered.sum().clamp(min=1)
+        shape, colour = (
+            F.cross_entropy(guess.movedim(-1, 1), label.argmax(dim=-1), reduction="none")
+            for guess, label in zip(
+                guesses.split(_SIZES, dim=-1)[:2], labels.split(_SIZES, dim=-1)[:2], strict=True
+            )
+        )
+        of_shape = (shape + colour + place) * covered
+        return coverages + rgb.mean() + of_shape.sum() / covered.sum().clamp(min=1)
 
     def measure(self, module: Any, batch: Batch) -> dict[str, float]:
         """Share of covered patches whose shape and colour are told right; error of the place."""

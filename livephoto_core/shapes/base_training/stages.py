@@ -1,4 +1,8 @@
-"""The steps from nothing to `shapes-base.safetensors`; each continues where it was interrupted."""
+"""The steps from nothing to `shapes-base.safetensors`; each continues where it was interrupted.
+
+A run may start from a base model's file: then its parts stand in for the steps that were not done,
+and the patch-token encoder, text encoder and UNet train on from there.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,12 @@ import torch
 from torch import nn
 
 from ...atomic_files import write_atomically
-from ...comfyui.demo_modules import build_autoencoder, build_content_encoder, build_unet
-from ...comfyui.demo_text import TextEncoder, known_token_ids
-from ..base_model import BaseConfig, TextEncoderConfig, write_base_model
+from ...comfyui.demo_modules import (
+    build_autoencoder,
+    load_autoencoder,
+)
+from ...comfyui.demo_text import known_token_ids
+from ..base_model import BaseConfig, BaseModelFile, TextEncoderConfig, write_base_model
 from ..captions import VOCABULARY
 from .autoencoder import (
     AutoencoderTask,
@@ -36,6 +43,11 @@ from .text_to_image import TextToImageTask
 MODULE = "livephoto_core.shapes.base_training"
 _NUM_TYPICAL, _NUM_HELD_OUT = 256, 256
 _RESULT = "result.json"
+_PREFIXES = {
+    "content_encoder": {"content_encoder": "encoder."},
+    "text_to_image": {"unet": "unet.", "text_encoder": "text_encoder."},
+}
+"""Where the parts of the file are among a step's weights."""
 
 
 def world_config(size_px: int = 64) -> BaseConfig:
@@ -53,21 +65,25 @@ def train_autoencoder(config: BaseConfig, options: LoopOptions, run: Path) -> di
     return _add_figures(run, "autoencoder", {"held_out_psnr_db": mean_psnr(restored, pixels)})
 
 
-def train_decoder(config: BaseConfig, options: LoopOptions, run: Path) -> dict[str, Any]:
+def train_decoder(
+    config: BaseConfig, options: LoopOptions, run: Path, *, start: BaseModelFile | None = None
+) -> dict[str, Any]:
     """Second step, and the only one that nothing depends on; the result as of the first."""
-    autoencoder, _ = finished_autoencoder(config, run)
+    autoencoder, _ = finished_autoencoder(config, run, start)
     task = DecoderTask(config, options, autoencoder=autoencoder)
-    _train("decoder", task, options, run)
+    _train("decoder", task, options, run, start=start)
     finished = with_finished_decoder(autoencoder, run)
     pixels = held_out_pixels(config, options.seed, _NUM_HELD_OUT)
     restored = _in_parts(lambda some: finished.decode(finished.encode(some)), pixels)
     return _add_figures(run, "decoder", {"held_out_psnr_db": mean_psnr(restored, pixels)})
 
 
-def train_content_encoder(config: BaseConfig, options: LoopOptions, run: Path) -> dict[str, Any]:
+def train_content_encoder(
+    config: BaseConfig, options: LoopOptions, run: Path, *, start: BaseModelFile | None = None
+) -> dict[str, Any]:
     """Third step, independent of the others; the result tells accuracies on held-out pictures."""
-    task = ContentEncoderTask(config, options)
-    average = _train("content_encoder", task, options, run)
+    task = ContentEncoderTask(config, options, start=start)
+    average = _train("content_encoder", task, options, run, start=start)
     batch = task.held_out_batch(_NUM_HELD_OUT)
     with torch.no_grad():
         figures = task.measure(average.to("cpu").eval(), batch)
@@ -82,9 +98,10 @@ def train_text_to_image(
     *,
     num_pictures: int,
     extra: TextToImageOptions | None = None,
+    start: BaseModelFile | None = None,
 ) -> dict[str, Any]:
     """Fourth step: encodes the pictures with the finished autoencoder, then trains on them."""
-    autoencoder, _ = finished_autoencoder(config, run)
+    autoencoder, _ = finished_autoencoder(config, run, start)
     autoencoder = autoencoder.to(options.device)
     latents = encode_pictures(
         autoencoder,
@@ -94,14 +111,16 @@ def train_text_to_image(
         seed=options.seed,
         num_workers=options.num_workers,
     )
-    task = TextToImageTask(config, options, latents=latents, autoencoder=autoencoder, extra=extra)
+    task = TextToImageTask(
+        config, options, latents=latents, autoencoder=autoencoder, extra=extra, start=start
+    )
     given = {"num_pictures": num_pictures, **dataclasses.asdict(extra or TextToImageOptions())}
-    _train("text_to_image", task, options, run, extra=given)
+    _train("text_to_image", task, options, run, extra=given, start=start)
     return _add_figures(run, "text_to_image", {})
 
 
 def finished_autoencoder(
-    config: BaseConfig, run: Path
+    config: BaseConfig, run: Path, start: BaseModelFile | None = None
 ) -> tuple[Any, tuple[tuple[float, ...], ...]]:
     """The trained autoencoder as it is shipped, and its linear preview.
 
@@ -110,6 +129,8 @@ def finished_autoencoder(
     Raises:
         ValueError: If it was not trained yet.
     """
+    if start and not is_done(run, "autoencoder"):
+        return load_autoencoder(start), start.config.latent_rgb
     autoencoder = build_autoencoder(config).requires_grad_(False).eval()
     state = _state(run, "autoencoder")
     autoencoder.load_state_dict(state["average"])
@@ -132,31 +153,49 @@ def with_finished_decoder(autoencoder: Any, run: Path) -> Any:
     return autoencoder
 
 
-def export(config: BaseConfig, run: Path, path: str | os.PathLike[str]) -> None:
+def export(
+    config: BaseConfig,
+    run: Path,
+    path: str | os.PathLike[str],
+    *,
+    start: BaseModelFile | None = None,
+) -> None:
     """Last step: writes all parts, with command, seed, time and figures of their training.
 
     Raises:
         ValueError: If a step was not done yet.
     """
-    autoencoder, latent_rgb = finished_autoencoder(config, run)
-    autoencoder = with_finished_decoder(autoencoder, run)
-    whole = nn.ModuleDict({"unet": build_unet(config), "text_encoder": TextEncoder(config)})
-    whole.load_state_dict(_state(run, "text_to_image")["average"])
-    content_encoder = build_content_encoder(config)
-    content_encoder.load_state_dict(_only("encoder.", _state(run, "content_encoder")["average"]))
-    modules = {
-        "unet": whole["unet"],
-        "autoencoder": autoencoder,
-        "text_encoder": whole["text_encoder"],
-        "content_encoder": content_encoder,
+    autoencoder, latent_rgb = finished_autoencoder(config, run, start)
+    if not start or is_done(run, "decoder"):
+        autoencoder = with_finished_decoder(autoencoder, run)
+    parts = {"autoencoder": autoencoder.state_dict()}
+    for stage, prefixes in _PREFIXES.items():
+        if start and not is_done(run, stage):
+            parts |= {name: start.part(name) for name in prefixes}
+        else:
+            weights = _state(run, stage)["average"]
+            parts |= {name: _only(prefix, weights) for name, prefix in prefixes.items()}
+    before = start_records(start)
+    results = {
+        name: json.loads((run / name / _RESULT).read_text()) if is_done(run, name) else before[name]
+        for name in PRESETS
     }
-    results = {name: json.loads((run / name / _RESULT).read_text()) for name in PRESETS}
     write_base_model(
         path,
         dataclasses.replace(config, latent_rgb=latent_rgb),
-        {name: module.state_dict() for name, module in modules.items()},
+        parts,
         {"training": json.dumps(results), "license": "Apache-2.0"},
     )
+
+
+def is_done(run: Path, stage: str) -> bool:
+    """Whether a run has trained a step itself."""
+    return (run / stage / _RESULT).is_file()
+
+
+def start_records(start: BaseModelFile | None) -> dict[str, Any]:
+    """How the steps of a file were trained, by their names."""
+    return json.loads(start.metadata.get("training", "{}")) if start else {}
 
 
 def command_line(stage: str, options: LoopOptions, extra: dict[str, Any] | None = None) -> str:
@@ -173,6 +212,7 @@ def _train(
     run: Path,
     *,
     extra: dict[str, Any] | None = None,
+    start: BaseModelFile | None = None,
 ) -> nn.Module:
     trained = train(task, options, run / stage)
     result = {
@@ -183,6 +223,8 @@ def _train(
         "torch": torch.__version__,
         "figures": trained.figures,
     }
+    if start:
+        result["continues"] = start_records(start).get(stage)
     write_atomically(run / stage / _RESULT, json.dumps(result, indent=1).encode())
     return trained.module
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ...comfyui.demo_modules import build_unet, initialise_weights, predict_noise
 from ...comfyui.demo_text import UNKNOWN_ROW, TextEncoder, clip_tokens, embedding_rows
 from ...diffusion.schedules import schedule_alphas_cumprod
-from ..base_model import LATENT_SCALE, NOISE_SCHEDULE, BaseConfig
+from ..base_model import LATENT_SCALE, NOISE_SCHEDULE, BaseConfig, BaseModelFile
 from .contact_sheet import write_contact_sheet
 from .loop import Batch, LoopOptions
 from .options import TextToImageOptions
@@ -53,6 +53,8 @@ class TextToImageTask:
         latents: Of the pictures 0…n − 1 of the stream of `options.seed`, (n c h w), see `latents`.
         autoencoder: For examples.
         extra: What is special about this part.
+        start: Base model whose UNet and text encoder it starts from; none starts from random
+            weights.
     """
 
     def __init__(
@@ -63,12 +65,17 @@ class TextToImageTask:
         latents: np.ndarray,
         autoencoder: Any,
         extra: TextToImageOptions | None = None,
+        start: BaseModelFile | None = None,
     ) -> None:
         self.config, self.options, self.extra = config, options, extra or TextToImageOptions()
         self._latents, self._autoencoder = latents, autoencoder.to(options.device)
         unet, text_encoder = build_unet(config), TextEncoder(config)
         initialise_weights(unet, options.seed)
         initialise_weights(text_encoder, options.seed + 1)
+        if start:
+            # Attention on levels finer than its own stays as initialised: without effect.
+            unet.load_state_dict({**unet.state_dict(), **start.part("unet")})
+            text_encoder.load_state_dict(start.part("text_encoder"))
         self.module: nn.Module = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder})
         self._alphas = schedule_alphas_cumprod(NOISE_SCHEDULE).float()
         self._empty = self.token_rows([""])[0]

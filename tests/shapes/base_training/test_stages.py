@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from livephoto_core.comfyui.demo_modules import predict_noise
+from livephoto_core.shapes.base_model import open_base_model
 from livephoto_core.shapes.base_training import stages
 from livephoto_core.shapes.base_training.__main__ import main
-from tests.shapes.base_models import OPTIONS
+from livephoto_core.shapes.base_training.text_to_image import TextToImageTask
+from tests.shapes.base_models import OPTIONS, TINY_BASE, write_random_base
 
 
 def test_command_line_names_the_step_that_is_missing(tmp_path, capsys):
@@ -22,3 +31,58 @@ def test_recorded_command_repeats_the_options():
     command = stages.command_line("text_to_image", OPTIONS, {"text_drop": 0.2})
     assert "text-to-image --num-steps=6 --batch-size=2" in command
     assert command.endswith("--text-drop=0.2")
+
+
+@pytest.fixture
+def start(tmp_path):
+    """A base model's file to train on from."""
+    return open_base_model(write_random_base(tmp_path / "start.safetensors"))
+
+
+def test_run_that_starts_from_a_file_exports_the_rest_of_it(start, tmp_path):
+    run, exported = tmp_path / "run", tmp_path / "new.safetensors"
+    options = dataclasses.replace(OPTIONS, num_steps=2)
+    records = {stage: {"command": stage} for stage in stages.PRESETS}
+    start = dataclasses.replace(start, metadata={"training": json.dumps(records)})
+    stages.train_content_encoder(TINY_BASE, options, run, start=start)
+    stages.export(TINY_BASE, run, exported, start=start)
+    new = open_base_model(exported)
+    for part in ("unet", "autoencoder", "text_encoder"):
+        before, after = start.part(part), new.part(part)
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[name], after[name]) for name in before)
+    before, after = start.part("content_encoder"), new.part("content_encoder")
+    changes = [(before[name].float() - after[name].float()).abs().max() for name in before]
+    assert 0 < max(changes) < 0.02  # two steps of 2e-3 each
+    training = json.loads(new.metadata["training"])
+    assert training["content_encoder"]["continues"] == records["content_encoder"]
+    assert {**training, "content_encoder": None} == {**records, "content_encoder": None}
+
+
+def test_finer_attention_than_the_start_has_changes_nothing_at_first(
+    encoded, autoencoder, tmp_path
+):
+    coarse, both = (
+        dataclasses.replace(
+            TINY_BASE, unet=dataclasses.replace(TINY_BASE.unet, attention_levels=levels)
+        )
+        for levels in ((1,), (0, 1))
+    )
+    start = open_base_model(write_random_base(tmp_path / "start.safetensors", coarse))
+    tasks = [
+        TextToImageTask(given, OPTIONS, latents=encoded, autoencoder=autoencoder, start=start)
+        for given in (coarse, both)
+    ]
+    for task in tasks:  # a new UNet's last layer is zero
+        torch.nn.init.ones_(task.module["unet"].out[-1].weight)
+    latents = torch.randn(2, *TINY_BASE.latent_shape, generator=torch.Generator().manual_seed(0))
+    rows = tasks[0].token_rows(["a red circle", "a blue star moves left"])
+    narrow, wide = (
+        predict_noise(
+            task.module["unet"], latents, torch.tensor([3, 900]), task.module["text_encoder"](rows)
+        )
+        for task in tasks
+    )
+    torch.testing.assert_close(wide, narrow, rtol=0, atol=1e-6)
+    assert narrow.std() > 0
+    assert len(tasks[1].module.state_dict()) > len(tasks[0].module.state_dict())
