@@ -2,12 +2,14 @@
 
 import { app } from "../../scripts/app.js";
 import { callAfter, findNode, showText } from "./node_widgets.js";
+import { translate } from "./translations.js";
 
 export const MEASURED = "livephoto_measured";
 
 function showMeasured(node, { level, ssim, asked }) {
-  const measured = `measured ${level}`;
-  const text = asked ? `asked ${asked.motion_intensity}, ${measured}` : measured;
+  const text = asked
+    ? translate("asked {asked}, measured {level}", { asked: asked.motion_intensity, level })
+    : translate("measured {level}", { level });
   showText(node, MEASURED, `${text} (SSIM ${ssim.toFixed(4)})`);
   const sampler = asked && findNode(asked.node);
   if (sampler) showText(sampler, MEASURED, text);

@@ -5,25 +5,29 @@ import { app } from "../../scripts/app.js";
 import { FrameLoop } from "./loop.js";
 import { MEASURED } from "./motion_intensity.js";
 import { addDisplay, callAfter, findNode, showText } from "./node_widgets.js";
+import { translate } from "./translations.js";
 
 const SAMPLERS = ["LivePhotoSampler", "ApplyLivePhoto"];
 const LOOP = "livephoto_preview";
 
 // Each word up to, and without, a value of motion_intensity.
-const WORDS = [
-  [2, "still"],
-  [4, "calm"],
-  [6.5, "lively"],
-  [9, "strong"],
-  [Infinity, "wild"],
+const words = () => [
+  [2, translate("still")],
+  [4, translate("calm")],
+  [6.5, translate("lively")],
+  [9, translate("strong")],
+  [Infinity, translate("wild")],
 ];
-
-const BEFORE_NAME = new RegExp(`^(${WORDS.map(([, word]) => word).join("|")}) · `);
 
 const loops = new WeakMap();
 
-function word(intensity) {
-  return WORDS.find(([end]) => intensity < end)[1];
+function wordOf(intensity) {
+  return words().find(([end]) => intensity < end)[1];
+}
+
+function withoutWord(label) {
+  const word = words().find(([, word]) => label.startsWith(`${word} · `))?.[1];
+  return word ? label.slice(`${word} · `.length) : label;
 }
 
 /**
@@ -35,8 +39,8 @@ function nameIntensity(node) {
   if (!slider) return;
   const show = () => {
     // The name as it is now: it may be translated, or the user's own.
-    const name = (slider.label ?? slider.name).replace(BEFORE_NAME, "");
-    slider.label = `${word(slider.value)} · ${name}`;
+    const name = withoutWord(slider.label ?? slider.name);
+    slider.label = `${wordOf(slider.value)} · ${name}`;
   };
   callAfter(slider, "callback", show);
   callAfter(node, "onConfigure", show);

@@ -1,6 +1,7 @@
 // A sentence with every word shaded by its weight, the largest underlined (LivePhoto, figure 3),
 // and below it the weight of the word under the pointer in every frame.
 
+import { translate } from "./translations.js";
 import {
   canOverride,
   entriesWithoutWord,
@@ -17,11 +18,6 @@ const KEY_STEP = 0.05;
 const KEY_STEPS = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1 };
 const FIRST_HEIGHT_PX = 40;
 
-const NOT_RUN = "Run once to see the weight of every word.";
-const NOT_KNOWN = "The words are not known here: write the sentence into text.";
-const HOW_TO = "Drag a word; double-click resets it.";
-const LINKED = "Weights come from the linked input.";
-
 /**
  * The page element of one node.
  *
@@ -33,7 +29,7 @@ export class WordWeightsView {
     this.read = read;
     this.write = write;
     this.height = FIRST_HEIGHT_PX;
-    this.hint = NOT_RUN;
+    this.hint = translate("Run once to see the weight of every word.");
     this.words = [];
     this.predicted = [];
     this.used = [];
@@ -50,7 +46,7 @@ export class WordWeightsView {
     const content = create("div", "content");
     this.sentence = create("div", "sentence");
     this.sentence.setAttribute("role", "group");
-    this.sentence.setAttribute("aria-label", "Weight of every word");
+    this.sentence.setAttribute("aria-label", translate("Weight of every word"));
     this.frames = createChart();
     this.caption = create("div", "caption");
     this.warning = create("div", "warning");
@@ -67,7 +63,9 @@ export class WordWeightsView {
     this.words = words;
     this.predicted = output.livephoto_predicted;
     this.used = output.livephoto_used;
-    this.hint = words.length ? HOW_TO : NOT_KNOWN;
+    this.hint = words.length
+      ? translate("Drag a word; double-click resets it.")
+      : translate("The words are not known here: write the sentence into text.");
     if (isNew) this.createButtons();
     this.update();
   }
@@ -86,7 +84,9 @@ export class WordWeightsView {
       button.classList.toggle("set", isSet);
       button.lastChild.textContent = mean.toFixed(2);
       button.setAttribute("aria-valuenow", roundWeight(mean));
-      button.setAttribute("aria-valuetext", mean.toFixed(2) + (isSet ? ", set by hand" : ""));
+      const weight = mean.toFixed(2);
+      const spoken = isSet ? translate("{weight}, set by hand", { weight }) : weight;
+      button.setAttribute("aria-valuetext", spoken);
       button.setAttribute("aria-readonly", !this.canSet(index));
     }
     this.showWarning(text);
@@ -193,7 +193,9 @@ export class WordWeightsView {
     this.frames.classList.toggle("unused", this.words.length === 0);
     if (index === null) {
       const isLinked = this.words.length > 0 && this.read() === null;
-      this.caption.textContent = isLinked ? LINKED : this.hint;
+      this.caption.textContent = isLinked
+        ? translate("Weights come from the linked input.")
+        : this.hint;
       return;
     }
     const { frames, mean, isSet } = this.weightOf(index, this.read());
@@ -204,7 +206,7 @@ export class WordWeightsView {
   showWarning(text) {
     const strangers = this.words.length && text ? entriesWithoutWord(text, this.words) : [];
     this.warning.textContent = strangers.length
-      ? `No weight for a word of this sentence: ${strangers.join(", ")}`
+      ? translate("No weight for a word of this sentence: {words}", { words: strangers.join(", ") })
       : "";
   }
 
@@ -243,8 +245,11 @@ function drawFrames(chart, frames) {
 }
 
 function describe(word, frames, mean, isSet) {
-  if (isSet) return `${word}: set to ${roundWeight(mean)} in all frames`;
+  if (isSet) {
+    return translate("{word}: set to {weight} in all frames", { word, weight: roundWeight(mean) });
+  }
   const [low, high] = [Math.min(...frames), Math.max(...frames)].map((weight) => weight.toFixed(2));
-  if (low === high) return `${word}: ${low} in all frames`;
-  return `${word}: ${low} to ${high}, mean ${mean.toFixed(2)}, ${frames.length} frames`;
+  if (low === high) return translate("{word}: {weight} in all frames", { word, weight: low });
+  const values = { word, low, high, mean: mean.toFixed(2), count: frames.length };
+  return translate("{word}: {low} to {high}, mean {mean}, {count} frames", values);
 }

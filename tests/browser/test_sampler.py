@@ -25,6 +25,7 @@ pytestmark = pytest.mark.browser
 
 MEASURED = "livephoto_measured"
 SEEDS = itertools.count(1000)
+SETTING = "([name, value]) => app.extensionManager.setting.set(name, value)"
 LABEL = "id => app.graph.getNodeById(id).widgets.find(w => w.name === 'motion_intensity').label"
 SAVED_VALUES = "id => app.graph.serialize().nodes.find(n => n.id == id).widgets_values"
 CANVAS = "app.graph.getNodeById(7).widgets.find(w => w.name === 'livephoto_preview')?.element"
@@ -72,6 +73,27 @@ def test_word_follows_a_loaded_workflow(front_end):
     set_widget(front_end, SAMPLER, "motion_intensity", 1)
     front_end.load_workflow(saved)
     assert front_end.page.evaluate(LABEL, SAMPLER) == "wild · motion_intensity"
+
+
+@pytest.mark.parametrize(
+    ("language", "word", "measured"), [("zh", "狂野", "测得"), ("ja", "激しい", "実測")]
+)
+def test_words_are_in_the_front_ends_language(front_end, language, word, measured):
+    page = front_end.page
+    try:
+        page.evaluate(SETTING, ["Comfy.Locale", language])
+        front_end.open()
+        front_end.load_api_workflow(measured_demo())
+        set_widget(front_end, SAMPLER, "motion_intensity", 10)
+        assert page.evaluate(LABEL, SAMPLER).startswith(f"{word} · ")
+        output = {"livephoto_measured": [{"level": 3, "ssim": 0.9, "asked": None}]}
+        page.evaluate(
+            "([id, output]) => app.graph.getNodeById(id).onExecuted(output)", [MEASURE, output]
+        )
+        wait_for_text(front_end, MEASURE, MEASURED, f"{measured} 3 (SSIM 0.9000)")
+    finally:
+        page.evaluate(SETTING, ["Comfy.Locale", "en"])
+        front_end.open()
 
 
 def test_apply_livephoto_has_words_too(opened):

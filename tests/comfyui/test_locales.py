@@ -11,6 +11,7 @@ import pytest
 import requests
 
 LOCALES = Path(__file__).parents[2] / "locales"
+EXTENSION = Path(__file__).parents[2] / "nodes" / "web"
 TRANSLATIONS = ("zh", "ja")
 LANGUAGES = ("en", *TRANSLATIONS)
 
@@ -22,6 +23,10 @@ NOT_TRANSLATED = {
 
 HAN = re.compile(r"[\u4e00-\u9fff]")
 KANA = re.compile(r"[\u3041-\u30fa]")
+
+# A call in the extension's scripts, and what stands for a value in its text.
+TRANSLATED = re.compile(r'\btranslate\(\s*"([^"]+)"')
+VALUE = re.compile(r"\{\w+\}")
 
 # vue-i18n gives these a meaning in names. The front end shows tooltips without compiling them, so
 # escapes such as {'@'} would be read as they stand: no text may need one.
@@ -161,6 +166,33 @@ def test_texts_call_the_packs_nodes_by_their_translated_names(language):
     assert num_mentions > 10
 
 
+def extension_texts() -> list[str]:
+    """What the pack's extension writes on nodes."""
+    scripts = (path.read_text(encoding="utf-8") for path in EXTENSION.glob("*.js"))
+    return [text for script in scripts for text in TRANSLATED.findall(script)]
+
+
+def extension_messages(language: str) -> dict[str, str]:
+    path = LOCALES / language / "main.json"
+    return json.loads(path.read_text(encoding="utf-8"))["livePhoto"]
+
+
+def test_every_call_for_a_translation_is_found():
+    scripts = [path.read_text(encoding="utf-8") for path in EXTENSION.glob("*.js")]
+    calls = sum(len(re.findall(r"(?<!function )\btranslate\(", script)) for script in scripts)
+    assert len(extension_texts()) == calls > 10
+
+
+@each_translation
+def test_extension_is_translated_with_its_values(language):
+    texts, translated = extension_texts(), extension_messages(language)
+    assert translated.keys() == set(texts)
+    for english, text in translated.items():
+        assert HAN.search(text) or KANA.search(text)
+        assert sorted(VALUE.findall(text)) == sorted(VALUE.findall(english)), english
+        text.encode({"zh": "gb2312", "ja": "cp932"}[language])
+
+
 def test_comfyui_serves_the_texts_to_its_front_end(every_comfyui_server):
     response = requests.get(f"{every_comfyui_server.url}/i18n", timeout=60)
     assert response.status_code == 200
@@ -168,3 +200,5 @@ def test_comfyui_serves_the_texts_to_its_front_end(every_comfyui_server):
     for language in LANGUAGES:
         ours = node_definitions(language)
         assert {node: served[language]["nodeDefs"].get(node) for node in ours} == ours
+    for language in TRANSLATIONS:
+        assert served[language]["livePhoto"] == extension_messages(language)
