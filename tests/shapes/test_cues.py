@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -68,6 +70,26 @@ def test_spot_trails_counterclockwise_of_itself_when_it_turns_clockwise():
         light = [image.amin(dim=-1) for image in (clockwise, counter)]
         assert light[0][:, right].clamp(min=0.7).mean() > light[0][:, left].clamp(min=0.7).mean()
         assert light[1][:, left].clamp(min=0.7).mean() > light[1][:, right].clamp(min=0.7).mean()
+
+
+@pytest.mark.parametrize(
+    ("motion", "sense"), [("turn_clockwise", 1), ("turn_counterclockwise", -1)]
+)
+def test_arc_around_a_turning_shape_grows_brighter_ahead(motion, sense):
+    for scene in _SHEET:
+        still = render_clip(scene, 1, 64)[0]
+        light = (render_cue(with_motion(scene, motion, 1.0), 64) - still).mean(dim=-1)
+        # Clockwise on the screen is towards larger angles: y points down.
+        angles = torch.arange(0, 2 * math.pi, 0.05)
+        x, y = (
+            64 * (centre + 1.6 * scene.radius * part)
+            for centre, part in zip(scene.centre, (angles.cos(), angles.sin()), strict=True)
+        )
+        seen = (x > 0) & (x < 63) & (y > 0) & (y < 63)
+        around = light[y.long().clamp(0, 63), x.long().clamp(0, 63)]
+        steps = (around.roll(-8) - around)[seen & seen.roll(-8)]
+        # Its bright end is abrupt; from the dark one it rises slowly, the way it turns.
+        assert (sense * steps > 0).sum() > 2 * (sense * steps < 0).sum()
 
 
 def test_still_cue_is_the_still_picture():
