@@ -36,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", type=Path, required=True, help="clips of `python -m livephoto_core.shapes clips`"
     )
     parser.add_argument("--output", type=Path, required=True, help="folder; may be gone on with")
+    parser.add_argument(
+        "--motion",
+        type=lambda text: None if text == "none" else Path(text),
+        default=LIVEPHOTO_PATH,
+        help="file whose motion modules all trainings start from, or none",
+    )
     parser.add_argument("--steps", type=int, default=Study.num_steps, help="of each training")
     parser.add_argument("--clips-per-step", type=int, default=Study.clips_per_step, help="in all")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(Study.seeds), help="of each")
@@ -55,6 +61,7 @@ def run_command(given: argparse.Namespace) -> int:
     study = Study(
         data=given.data,
         output=given.output,
+        motion=given.motion,
         num_steps=given.steps,
         clips_per_step=given.clips_per_step,
         seeds=tuple(given.seeds),

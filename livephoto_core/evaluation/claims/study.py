@@ -2,12 +2,14 @@
 
 Everything lies in one folder and is made once: a study that was stopped goes on where it was.
 
+    <output>/motion.safetensors               the motion modules that all trainings start from
     <output>/<training>-seed<n>/              a folder of `training train`
     <output>/<variant>-seed<n>.json           figures and answers, as `shapes evaluate` writes them
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -19,9 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...atomic_files import write_atomically
+from ...checkpoints import read_checkpoint, write_checkpoint
 from ...shapes.base_model import BASE_MODEL_PATH
 from ...shapes.benchmark import Kind, as_rows, score
 from ...shapes.evaluation import EvaluationOptions, evaluate
+from ...shapes.shipped import LIVEPHOTO_PATH
 from ...training.state import STATE_FILE, checkpoint_path
 from .variants import VARIANTS, Training, Variant
 
@@ -44,7 +48,10 @@ class Study:
     Args:
         data: Clips, from `python -m livephoto_core.shapes clips`.
         output: Folder of the study.
-        num_steps: Of each training, from scratch; the learning rate falls over the last third.
+        motion: LivePhoto file whose motion modules all trainings start from, as one would start
+            from AnimateDiff's; their other parts are new. None trains from nothing, which on a CPU
+            is too short for sentences to be followed at all.
+        num_steps: Of each training; the learning rate falls over the last third.
         clips_per_step: Over all processes.
         seeds: Of the trainings. The questions are the same for all.
         variants: Rows of the tables.
@@ -57,6 +64,7 @@ class Study:
 
     data: Path
     output: Path
+    motion: Path | None = LIVEPHOTO_PATH
     num_steps: int = 900
     clips_per_step: int = 16
     seeds: tuple[int, ...] = (0, 1)
@@ -81,6 +89,8 @@ def run(study: Study) -> None:
             f"{study.num_processes}."
         )
     study.output.mkdir(parents=True, exist_ok=True)
+    if study.motion is not None:
+        write_motion_modules(study.motion, _motion_path(study))
     for seed in study.seeds:
         for variant in study.variants:
             path = answers_path(study.output, variant, seed)
@@ -89,6 +99,24 @@ def run(study: Study) -> None:
             _train(study, variant.training, seed)
             _log.info("Measuring: %s, seed %d.", variant.name, seed)
             _measure(study, variant, seed, path)
+
+
+def write_motion_modules(source: Path, path: Path) -> None:
+    """Writes the motion modules of a LivePhoto file as a file of their own."""
+    if path.exists():
+        return
+    checkpoint = read_checkpoint(source)
+    config = dataclasses.replace(
+        checkpoint.config,
+        input_conditioning=None,
+        content=None,
+        text_reweighting=None,
+        text_adapters=False,
+    )
+    weights = {
+        name: tensor for name, tensor in checkpoint.state_dict.items() if name.startswith("motion.")
+    }
+    write_checkpoint(path, config, weights)
 
 
 def answers_path(output: Path, variant: Variant, seed: int) -> Path:
@@ -100,6 +128,10 @@ def answers_path(output: Path, variant: Variant, seed: int) -> Path:
 def training_folder(output: Path, training: Training, seed: int) -> Path:
     """Where a training of one seed lies."""
     return output / f"{training.name}-seed{seed}"
+
+
+def _motion_path(study: Study) -> Path:
+    return study.output / "motion.safetensors"
 
 
 def _measure(study: Study, variant: Variant, seed: int, path: Path) -> None:
@@ -153,6 +185,8 @@ def _arguments(study: Study, training: Training, folder: Path, seed: int) -> Ite
         return
     yield from ("--preset", "shapes", "--base", str(study.base))
     yield from ("--data", str(study.data), "--output", str(folder))
+    if study.motion is not None:
+        yield from ("--init-from", str(_motion_path(study)))
     settings = {
         "run.seed": seed,
         "run.steps": study.num_steps,

@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from PIL import Image
 
 from harness.environment import prepare
-from livephoto_core.checkpoints import read_checkpoint
+from livephoto_core.checkpoints import read_checkpoint, write_checkpoint
 from livephoto_core.evaluation.claims import study as study_module
 from livephoto_core.evaluation.claims.command import write_report
 from livephoto_core.evaluation.claims.study import Study, answers_path, run, training_folder
 from livephoto_core.evaluation.claims.variants import FULL, OURS, TABLE_1, VARIANTS
+from livephoto_core.models.config import LivePhotoConfig, MotionConfig
 from livephoto_core.shapes.__main__ import main as shapes
+from livephoto_core.shapes.base_model import NOISE_SCHEDULE
 from livephoto_core.shapes.evaluation import EvaluationOptions
 from livephoto_core.training.config import list_options, read_options, set_options
 from livephoto_core.training.presets import find_preset
 from livephoto_core.training.state import checkpoint_path
-from tests.shapes.base_models import write_random_base
+from tests.checkpoints.weight_files import random_weights
+from tests.shapes.base_models import TINY_BASE, write_random_base
 
 TRIED = (TABLE_1[0], TABLE_1[-1], *OURS)
 COUNTS = {"motion": 1, "conflicting": 1, "motion_only": 1, "without_text": 1, "level": 2}
@@ -31,9 +35,17 @@ def study(tmp_path_factory):
     files = ["--base", str(base), "--output", str(folder / "clips")]
     made = ["--num-clips", "16", "--num-workers", "0", "--comfyui", str(comfyui)]
     assert shapes(["clips", *files, *made]) == 0
+    config = LivePhotoConfig(
+        layout=TINY_BASE.unet,
+        motion=MotionConfig(),
+        text_adapters=True,
+        noise_schedule=NOISE_SCHEDULE,
+    )
+    write_checkpoint(folder / "whole.safetensors", config, random_weights(config))
     return Study(
         data=folder / "clips",
         output=folder / "study",
+        motion=folder / "whole.safetensors",
         num_steps=2,
         clips_per_step=2,
         seeds=(5,),
@@ -73,9 +85,23 @@ def test_weights_have_the_parts_of_their_variant(finished):
         for variant in TRIED
     }
     assert configs["reference latent"].content is None
+    assert all(config.motion is not None for config in configs.values())
     assert [name for name, config in configs.items() if config.text_adapters] == [
         "full, text adapters"
     ]
+
+
+@pytest.mark.slow
+def test_all_trainings_start_from_the_same_motion_modules_alone(finished):
+    given = read_checkpoint(finished.motion).state_dict
+    start = read_checkpoint(finished.output / "motion.safetensors").state_dict
+    assert {name.split(".")[0] for name in given} == {"motion", "text_adapters"}
+    assert {name.split(".")[0] for name in start} == {"motion"}
+    assert all(torch.equal(tensor, given[name]) for name, tensor in start.items())
+    for variant in TRIED:
+        log = (folder_of(finished, variant) / "training.log").read_text()
+        count = len(start)
+        assert f"motion: {count} of {count} weights from files.init_from." in log
 
 
 def test_every_training_changes_an_option_that_exists():
