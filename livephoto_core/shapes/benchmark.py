@@ -94,7 +94,9 @@ def make_questions(
     """Questions of one kind; the motions take turns.
 
     Motion is asked for at the level of the true clip, since not every motion can reach every level:
-    a growing shape never changes as many pixels as a pan. Levels are asked for at random.
+    a growing shape never changes as many pixels as a pan. So the level too tells something of the
+    motion. Levels are asked for at random, and without text too, where nothing shall tell the
+    motion.
 
     Args:
         kind: What to test.
@@ -109,10 +111,11 @@ def make_questions(
     for index in range(first, first + count):
         motion = MOTIONS[index % len(MOTIONS)]
         scene = sample_evaluation_scene(seed, index, motions=(motion,))
-        level = motion_level(mean_ssim(render_clip(scene, size_px=size_px)), edges)
-        if kind == "level":
+        if kind in ("level", "without_text"):
             rng = np.random.default_rng((seed, index, _LEVEL_STREAM))
             level = int(rng.integers(1, NUM_LEVELS + 1))
+        else:
+            level = motion_level(mean_ssim(render_clip(scene, size_px=size_px)), edges)
         caption = _CAPTIONS[kind](scene, index)
         questions.append(Question(kind, scene, caption, level, seed=index))
     return questions
@@ -166,7 +169,9 @@ def score(answers: Sequence[Answer]) -> dict[str, float | dict[str, float]]:
         nothing but the sentence tells the motion;
         `level_correlation` (Spearman's, requested against measured level, over the level
         questions), `level_correlation_within_motions` (the mean over motions of the same, SSIM for
-        level), `level_1_ssim` (mean, where level 1 was asked for); `first_frame_psnr_db` (mean),
+        level), `level_motion_accuracy` (whether the motion follows the sentence whatever the level
+        asked for), `level_1_ssim` and `level_1_measured` (means, where level 1 was asked for);
+        `first_frame_psnr_db` (mean),
         `identity`, `shape_kept` and `colour_kept` (shares), `identity_of` each motion and
         `frame_similarity` (mean) over motion and level questions, and `conflicting_identity`.
         Figures without questions are left out.
@@ -201,7 +206,8 @@ def score(answers: Sequence[Answer]) -> dict[str, float | dict[str, float]]:
 
 def _level_figures(answers: list[Answer]) -> dict[str, float]:
     figures = {
-        "level_correlation": spearman([a.asked_level for a in answers], [a.level for a in answers])
+        "level_correlation": spearman([a.asked_level for a in answers], [a.level for a in answers]),
+        "level_motion_accuracy": _accuracy(answers),
     }
     within = [
         spearman([a.asked_level for a in of_motion], [-a.ssim for a in of_motion])
@@ -211,9 +217,10 @@ def _level_figures(answers: list[Answer]) -> dict[str, float]:
     ]
     if within:
         figures["level_correlation_within_motions"] = _mean(within)
-    stillest = [a.ssim for a in answers if a.asked_level == 1]
+    stillest = [answer for answer in answers if answer.asked_level == 1]
     if stillest:
-        figures["level_1_ssim"] = _mean(stillest)
+        figures["level_1_ssim"] = _mean([answer.ssim for answer in stillest])
+        figures["level_1_measured"] = _mean([answer.level for answer in stillest])
     return figures
 
 

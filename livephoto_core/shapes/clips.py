@@ -17,7 +17,7 @@ from torch import Tensor
 from ..atomic_files import write_atomically
 from ..motion_intensity import level_edges, mean_ssim
 from ..training.data import ClipFacts, Clips
-from .base_model import BaseConfig
+from .base_model import BaseConfig, BaseModelFile
 from .captions import content_caption, full_caption, motion_caption
 from .encoded_stream import Stream, encode_pixels, encode_stream, encoder_digest, open_encoded
 from .rendering import render_clip, render_moments
@@ -65,14 +65,14 @@ def encode_clips(
         render=_RenderedClips(seed, config.size_px),
         encode=partial(_encode, autoencoder),
         description={
-            "autoencoder": encoder_digest(autoencoder),
+            "autoencoder": encoder_digest(autoencoder.state_dict()),
             "seed": seed,
             "size_px": config.size_px,
         },
     )
     encoded = encode_stream(stream, folder, num_workers=num_workers)
     edges = level_edges(torch.from_numpy(np.array(encoded["ssim"])))
-    facts = {"seed": seed, "size_px": config.size_px, "ssim_edges": edges}
+    facts = {**stream.description, "num_clips": num_clips, "ssim_edges": edges}
     write_atomically(folder / FACTS_FILE, json.dumps(facts, indent=1).encode())
 
 
@@ -84,15 +84,15 @@ class ShapesClips:
 
     Args:
         folder: Of the clips.
-        config: Describes the base model.
+        base: The base model.
         text_encoder: Of the base model, see `comfyui.demo_text.CaptionEncoder`.
         seed: Of the order and the wordings.
     Raises:
         ValueError: If the folder holds no complete set of clips for this base model.
     """
 
-    def __init__(self, folder: Path, config: BaseConfig, text_encoder: Any, *, seed: int) -> None:
-        description = _read_facts(folder, config)
+    def __init__(self, folder: Path, base: BaseModelFile, text_encoder: Any, *, seed: int) -> None:
+        config, description = base.config, _read_facts(folder, base)
         encoded = open_encoded(folder, ("latents", "ssim"))
         self._latents, self._ssim = encoded["latents"], encoded["ssim"]
         self._stream_seed, self._size_px = description["seed"], config.size_px
@@ -158,7 +158,7 @@ def _encode(autoencoder: Any, part: tuple[Tensor, list[float]]) -> dict[str, np.
     }
 
 
-def _read_facts(folder: Path, config: BaseConfig) -> dict[str, Any]:
+def _read_facts(folder: Path, base: BaseModelFile) -> dict[str, Any]:
     path = folder / FACTS_FILE
     if not path.is_file():
         raise ValueError(
@@ -166,9 +166,9 @@ def _read_facts(folder: Path, config: BaseConfig) -> dict[str, Any]:
             "`python -m livephoto_core.shapes clips`, or let it finish."
         )
     facts = json.loads(path.read_text())
-    if facts["size_px"] != config.size_px:
+    if facts["autoencoder"] != encoder_digest(base.part("autoencoder")):
         raise ValueError(
-            f"files.data: its clips are {facts['size_px']} px wide, files.base was trained on "
-            f"{config.size_px}. Make the clips with that base model."
+            f"files.data: the clips of {folder} were encoded by another autoencoder than that of "
+            "files.base. Make the clips with that base model."
         )
     return facts

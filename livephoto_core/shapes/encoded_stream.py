@@ -115,9 +115,8 @@ def encode_pixels(autoencoder: Any, pixels: Tensor) -> np.ndarray:
     return (latents * LATENT_SCALE).to("cpu", torch.float16).numpy()
 
 
-def encoder_digest(autoencoder: Any) -> str:
-    """Tells encoders apart; a decoder does not change latents."""
-    weights = autoencoder.state_dict()
+def encoder_digest(weights: Mapping[str, Tensor]) -> str:
+    """Tells the encoders of autoencoders apart; a decoder does not change latents."""
     return digest({name: weights[name] for name in weights if name.startswith(_ENCODER)})
 
 

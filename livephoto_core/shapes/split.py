@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from .scene import AMOUNTS, COLOURS, EVALUATION_AMOUNTS, MOTIONS, SHAPES, Scene, sample_scene
 
 _COLOUR_NAMES = tuple(COLOURS)
+_EVALUATION_STREAM = 2**31  # first frames of an evaluation must not be those of a training either
 _SHAPE_STRIDE = 3  # prime to the eight colours: no colour loses two shapes for the same motion
 
 
@@ -59,7 +60,11 @@ def sample_evaluation_scene(
     motions: Sequence[str] = MOTIONS,
     amounts: tuple[float, float] = EVALUATION_AMOUNTS,
 ) -> Scene:
-    """A scene whose combination is held out, fast enough for its motion to be measured."""
-    free = sample_scene(seed, index, motions=motions, amounts=amounts)
+    """A scene whose combination is held out, fast enough for its motion to be measured.
+
+    Its place, size and background too are in no training of the same seed.
+    """
+    stream = _EVALUATION_STREAM + seed
+    free = sample_scene(stream, index, motions=motions, amounts=amounts)
     colours = [held_out_colour(free.shape, free.motion)]
-    return sample_scene(seed, index, colours=colours, motions=motions, amounts=amounts)
+    return sample_scene(stream, index, colours=colours, motions=motions, amounts=amounts)

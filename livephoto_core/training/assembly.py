@@ -66,7 +66,7 @@ def _shapes_world(
     model, _, vae, content_encoder = load_demo_model(base)
     file = open_base_model(base)
     text_encoder = CaptionEncoder(file.config, file.part("text_encoder"))
-    clips = ShapesClips(Path(data), file.config, text_encoder, seed=config.run.seed)
+    clips = ShapesClips(Path(data), file, text_encoder, seed=config.run.seed)
     [module] = content_encoder.patcher.model
     encoder = (content_encoder.name, module) if config.parts.content_encoder else None
     return model, vae, clips, encoder

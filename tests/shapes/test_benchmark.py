@@ -70,6 +70,16 @@ def test_questions_without_text_are_the_same_but_for_the_text():
     assert not any(question.caption for question in without)
 
 
+def test_level_tells_nothing_of_the_motion_without_text():
+    without = questions("without_text", 160)
+    still = [question.level for question in without if question.scene.motion == "still"]
+    assert {
+        question.level for question in questions("motion") if question.scene.motion == "still"
+    } == {1}
+    assert len(set(still)) > 4
+    assert {q.level for q in without} == set(range(1, 11))
+
+
 def test_questions_of_conflicting_and_motion_only_sentences_are_the_same_but_for_the_content():
     full, conflicting, alone = map(questions, ("motion", "conflicting", "motion_only"))
     assert [q.scene for q in full] == [q.scene for q in conflicting] == [q.scene for q in alone]
@@ -128,6 +138,7 @@ def test_figures_of_known_answers():
     assert figures["level_correlation"] == pytest.approx(-1)
     assert figures["level_correlation_within_motions"] == pytest.approx(-1)
     assert figures["level_1_ssim"] == pytest.approx(0.91)
+    assert figures["level_1_measured"] == 10 and figures["level_motion_accuracy"] == 1
     assert figures["identity"] == figures["shape_kept"] == pytest.approx(5 / 6)
     assert figures["colour_kept"] == 1
     assert figures["identity_of"] == {"grow": pytest.approx(4 / 5), "wave": 1.0}

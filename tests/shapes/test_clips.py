@@ -2,42 +2,49 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
-from livephoto_core.comfyui.demo_text import CaptionEncoder, TextEncoder
+from livephoto_core.comfyui.demo_modules import load_autoencoder
+from livephoto_core.comfyui.demo_text import CaptionEncoder
 from livephoto_core.motion_intensity import mean_ssim
+from livephoto_core.shapes.base_model import AutoencoderConfig, open_base_model
 from livephoto_core.shapes.captions import MOTION_WORDS, words
 from livephoto_core.shapes.clips import ShapesClips, encode_clips
 from livephoto_core.shapes.rendering import render_clip
 from livephoto_core.shapes.split import is_held_out, sample_training_scene
-from tests.shapes.base_models import TINY_BASE
+from tests.shapes.base_models import TINY_BASE, write_random_base
 
 SEED, COUNT = 3, 32
 
 
 @pytest.fixture(scope="module")
-def text_encoder():
-    from livephoto_core.comfyui.demo_modules import initialise_weights
-
-    module = TextEncoder(TINY_BASE)
-    initialise_weights(module, 0)
-    return CaptionEncoder(TINY_BASE, module.state_dict())
+def base(tmp_path_factory):
+    return open_base_model(write_random_base(tmp_path_factory.mktemp("base") / "a.safetensors"))
 
 
 @pytest.fixture(scope="module")
-def folder(autoencoder, tmp_path_factory):
+def text_encoder(base):
+    return CaptionEncoder(TINY_BASE, base.part("text_encoder"))
+
+
+@pytest.fixture(scope="module")
+def folder(base, tmp_path_factory):
     folder = tmp_path_factory.mktemp("clips")
+    autoencoder = load_autoencoder(base)
     encode_clips(autoencoder, TINY_BASE, folder, num_clips=COUNT, seed=SEED, num_workers=0)
     return folder
 
 
 @pytest.fixture
-def clips(folder, text_encoder):
-    return ShapesClips(folder, TINY_BASE, text_encoder, seed=0)
+def clips(folder, base, text_encoder):
+    return ShapesClips(folder, base, text_encoder, seed=0)
 
 
-def test_clips_are_rendered_encoded_and_measured(clips, autoencoder):
+def test_clips_are_rendered_encoded_and_measured(clips, base):
+    autoencoder = load_autoencoder(base)
     loaded = clips.load(range(COUNT))
     by_ssim = dict(
         zip(loaded.ssim, zip(loaded.latents, loaded.references, strict=True), strict=True)
@@ -85,6 +92,16 @@ def test_facts_have_the_deciles_and_the_empty_text(clips, text_encoder):
     assert clips.facts.size_px == (32, 32) and clips.facts.num_frames == 16
 
 
-def test_folder_without_clips_is_refused(tmp_path, text_encoder):
+def test_folder_without_clips_is_refused(tmp_path, base, text_encoder):
     with pytest.raises(ValueError, match=r"has no shapes_clips.json.*shapes clips"):
-        ShapesClips(tmp_path, TINY_BASE, text_encoder, seed=0)
+        ShapesClips(tmp_path, base, text_encoder, seed=0)
+
+
+def test_clips_of_another_autoencoder_are_refused(folder, tmp_path, text_encoder):
+    path = tmp_path / "other.safetensors"
+    wider = dataclasses.replace(
+        TINY_BASE, autoencoder=AutoencoderConfig(channels=64, channel_multipliers=(1, 1, 1, 1))
+    )
+    other = open_base_model(write_random_base(path, wider))
+    with pytest.raises(ValueError, match=r"files.data: the clips of .* another autoencoder"):
+        ShapesClips(folder, other, text_encoder, seed=0)

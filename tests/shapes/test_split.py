@@ -37,6 +37,13 @@ def test_evaluation_samples_nothing_else():
     assert {_combination(scene) for scene in scenes} == set(held_out_combinations())
 
 
+def test_first_frames_of_an_evaluation_are_in_no_training_of_the_same_seed():
+    for seed in (0, 1):
+        training = {sample_training_scene(seed, index).centre for index in range(2000)}
+        asked = {sample_evaluation_scene(seed, index).centre for index in range(200)}
+        assert len(asked) == 200 and not asked & training
+
+
 def test_every_pair_is_seen_in_training_with_something_else():
     training = _ALL - set(held_out_combinations())
 

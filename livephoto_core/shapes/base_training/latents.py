@@ -50,7 +50,7 @@ def encode_pictures(
         render=_RenderedPictures(seed, config.size_px),
         encode=partial(_encode, autoencoder),
         description={
-            "autoencoder": encoder_digest(autoencoder),
+            "autoencoder": encoder_digest(autoencoder.state_dict()),
             "mix": vars(PictureMix()),
             "seed": seed,
             "size_px": config.size_px,
