@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -10,13 +11,17 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 _BACKGROUND, _INK, _FAINT, _ACCENT = (24, 24, 27), (244, 244, 245), (82, 82, 91), (59, 130, 246)
+_LINE_PX = 16
 
 
 def ssim_chart(ssim: Sequence[float], level: int, edges: Sequence[float]) -> Tensor:
-    """SSIM of each pair of frames as bars, the level edges as lines.
+    """SSIM of each pair of frames as bars, the level edges as lines across them.
+
+    Our choice: the axis begins just below the first edge that no bar falls under, so that real
+    clips, all of whose SSIM is near 1, still show their ups and downs and the levels they cross.
 
     Args:
-        ssim: One value per adjacent pair.
+        ssim: One value per adjacent pair, at least one.
         level: Of the whole clip, 1 to 10.
         edges: The nine SSIM values between levels, from high to low.
     Returns:
@@ -25,25 +30,35 @@ def ssim_chart(ssim: Sequence[float], level: int, edges: Sequence[float]) -> Ten
     font = ImageFont.load_default(size=16)
     image = Image.new("RGB", (640, 320), _BACKGROUND)
     draw = ImageDraw.Draw(image)
-    floor = min([0.0, *ssim])
-    left, top, right, bottom = 50, 40, 624, 292
+    floor = _floor(ssim, edges)
+    left, top, right, bottom = 66, 40, 608, 292
 
     def y(value: float) -> float:
         return bottom - (value - floor) / (1.0 - floor) * (bottom - top)
 
-    for edge in edges:
-        draw.line((left, y(edge), right, y(edge)), fill=_FAINT)
-    step = (right - left) / max(len(ssim), 1)
+    step = (right - left) / len(ssim)
     for index, value in enumerate(ssim):
         x = left + index * step
         draw.rectangle((x + 1, y(value), x + max(step - 1, 2), bottom), fill=_ACCENT)
+    shown = [1.0, *(edge for edge in edges if edge > floor), floor]
+    for number, (above, below) in enumerate(pairwise(shown), start=1):
+        draw.line((left, y(below), right, y(below)), fill=_FAINT)
+        if y(below) - y(above) >= _LINE_PX:
+            draw.text((right + 8, (y(above) + y(below)) / 2 - 9), str(number), font=font, fill=_INK)
     for value in (floor, 1.0):
-        draw.text((8, y(value) - 9), f"{value:.1f}", font=font, fill=_INK)
-    mean = sum(ssim) / max(len(ssim), 1)
-    title = f"motion level {level} of 10     SSIM of adjacent frames {mean:.3f}"
+        draw.text((8, y(value) - 9), f"{value:.3f}", font=font, fill=_INK)
+    title = f"motion level {level} of 10     SSIM of adjacent frames {sum(ssim) / len(ssim):.3f}"
     draw.text((left, 10), title, font=font, fill=_INK)
     draw.text((left, bottom + 6), "frames", font=font, fill=_INK)
+    draw.text((right - 10, 10), "level", font=font, fill=_INK)
     return _as_images(image)
+
+
+def _floor(ssim: Sequence[float], edges: Sequence[float]) -> float:
+    """Where the axis begins: below all bars, and below the first edge that none falls under."""
+    lowest = min(ssim)
+    lowest = next((edge for edge in edges if edge <= lowest), lowest)
+    return lowest - 0.06 * max(1.0 - lowest, 1e-3)
 
 
 def _as_images(image: Image.Image) -> Tensor:

@@ -1,5 +1,7 @@
 """Measuring how much a video moves."""
 
+import json
+
 from comfy_api.latest import io, ui
 
 from ..livephoto_core.charts import ssim_chart
@@ -21,6 +23,7 @@ class MotionIntensity(io.ComfyNode):
             description="Measures how much a video moves: the mean similarity (SSIM) of adjacent "
             "frames and the level it stands for.",
             search_aliases=["ssim", "measure motion", "motion level"],
+            is_output_node=True,
             inputs=[
                 io.Image.Input("images", tooltip="Frames of the video, two or more."),
                 LivePhoto.Input(
@@ -46,13 +49,21 @@ class MotionIntensity(io.ComfyNode):
     @classmethod
     def execute(cls, images, livephoto=None) -> io.NodeOutput:
         """Measures, draws, and looks up what was asked for."""
-        edges = (livephoto and livephoto.config.ssim_edges) or DEFAULT_EDGES
+        own_edges = livephoto and livephoto.config.ssim_edges
+        edges = own_edges or DEFAULT_EDGES
         ssim = frame_pair_ssim(images).tolist()
         mean = sum(ssim) / len(ssim)
         level = motion_level(mean, edges)
         chart = ssim_chart(ssim, level, edges)
         asked = asked_intensity(cls.hidden.prompt, cls.hidden.unique_id, "images")
-        # nodes/web/motion_intensity.js reads these; ComfyUI wants a list under every name.
-        measured = {"level": level, "ssim": mean, "asked": asked and asked._asdict()}
+        # nodes/web/motion_intensity.js reads it; a dictionary in the list would count as a file.
+        measured = json.dumps(
+            {
+                "level": level,
+                "ssim": mean,
+                "asked": asked and asked._asdict(),
+                "scale": "file" if own_edges else "general",
+            }
+        )
         shown = ui.PreviewImage(chart, cls=cls).as_dict() | {"livephoto_measured": [measured]}
         return io.NodeOutput(level, mean, ssim, chart, ui=shown)

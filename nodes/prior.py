@@ -29,7 +29,7 @@ class PriorInversion(io.ComfyNode):
             search_aliases=["ddim inversion", "noise prior", "unsampler"],
             inputs=[
                 io.Model.Input(
-                    "model", tooltip="The base model with its LoRAs, from before ApplyLivePhoto."
+                    "model", tooltip="The base model with its LoRAs, from before Apply LivePhoto."
                 ),
                 LivePhotoReference.Input("reference", tooltip="From Encode Reference."),
                 io.Int.Input(
@@ -65,7 +65,7 @@ class PriorInversion(io.ComfyNode):
             outputs=[
                 io.Noise.Output(
                     display_name="noise",
-                    tooltip="For LivePhotoSampler or SamplerCustomAdvanced.",
+                    tooltip="For LivePhoto Sampler or SamplerCustomAdvanced.",
                 ),
             ],
         )

@@ -16,7 +16,7 @@ class ReferenceEncode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Inputs and outputs."""
-        return io.Schema(
+        schema = io.Schema(
             node_id="ReferenceEncode",
             display_name="Encode Reference (LivePhoto)",
             category=CATEGORY,
@@ -65,6 +65,10 @@ class ReferenceEncode(io.ComfyNode):
                 io.Image.Output(display_name="image", tooltip="The photo as fitted."),
             ],
         )
+        # A run that takes everything from the cache shows the photo again. ComfyUI 0.18 knows no
+        # such argument.
+        schema.has_intermediate_output = True
+        return schema
 
     @classmethod
     def execute(cls, livephoto, vae, image, width, height, fit, clip_vision=None) -> io.NodeOutput:

@@ -84,8 +84,8 @@ class TextReweight(io.ComfyNode):
             text=sentence,
         )
         weighted_negative = ExecutionBlocker(
-            "TextReweight: its negative output is in use, but nothing is connected to its negative "
-            "input. Connect the encoded negative prompt."
+            "negative: this output of Text Reweight is in use, but nothing is connected to its "
+            "input of that name. Connect the encoded negative prompt."
         )
         if negative is not None:
             weighted_negative, _ = reweight_conditioning(

@@ -1,35 +1,55 @@
 """Animate with a ComfyUI that runs elsewhere or without a window. Needs Python and nothing else.
 
     python client.py api/demo.json "a red heart grows" 8 heart.mp4
+    python client.py api/pia.json "she smiles and waves" 5 wave.mp4 --photo she.jpg
     python client.py api/pia.json "she smiles and waves" 5 wave.mp4 192.168.0.7:8188
 
 Takes any workflow of the folder `api`, or your own from Workflow → Export (API) with the sentence
-in a node titled "What happens".
+in a node titled "What happens". The photo goes into Load Image.
 """
 
+import argparse
 import json
 import sys
 import time
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlencode
+from uuid import uuid4
 
 
-def ask(server, method, path, content=None):
+def ask(server, method, path, content=None, content_type="application/json"):
     """Send a request to ComfyUI and return the bytes of its answer."""
     connection = HTTPConnection(server)
-    connection.request(method, path, None if content is None else json.dumps(content))
+    connection.request(method, path, content, {"Content-Type": content_type})
     return connection.getresponse().read()
 
 
-def animate(workflow, sentence, intensity, server="127.0.0.1:8188"):
-    """Run a workflow with another sentence and motion intensity; returns the video's bytes."""
+def upload(photo, server):
+    """Put a picture into ComfyUI's input folder; returns the name that Load Image takes."""
+    edge = uuid4().hex
+    name = photo.name.replace('"', "%22")
+    head = f'--{edge}\r\nContent-Disposition: form-data; name="image"; filename="{name}"\r\n\r\n'
+    form = head.encode() + photo.read_bytes() + f"\r\n--{edge}--\r\n".encode()
+    kind = f"multipart/form-data; boundary={edge}"
+    return json.loads(ask(server, "POST", "/upload/image", form, kind))["name"]
+
+
+def animate(workflow, sentence, intensity, server="127.0.0.1:8188", photo=None):
+    """Run a workflow with another sentence, intensity and photo; returns the video's bytes."""
+    loads = [node for node in workflow.values() if node["class_type"] == "LoadImage"]
+    if photo and not loads:
+        sys.exit("The workflow has no Load Image for the photo: take another, such as api/pia.json")
+    for node in loads if photo else []:
+        node["inputs"]["image"] = upload(photo, server)
     for node in workflow.values():
         if node.get("_meta", {}).get("title") == "What happens":
             node["inputs"]["text"] = sentence
         if "motion_intensity" in node["inputs"]:
             node["inputs"]["motion_intensity"] = intensity
-    answer = json.loads(ask(server, "POST", "/prompt", {"prompt": workflow}))
+    # Without a name ComfyUI 0.18 would leave out of its history what it took from its cache.
+    prompt = json.dumps({"prompt": workflow, "client_id": "client.py"})
+    answer = json.loads(ask(server, "POST", "/prompt", prompt))
     if answer.get("node_errors") or "prompt_id" not in answer:
         sys.exit(f"ComfyUI refuses the workflow: {json.dumps(answer, indent=2)}")
     run = {}
@@ -46,7 +66,14 @@ def animate(workflow, sentence, intensity, server="127.0.0.1:8188"):
 
 
 if __name__ == "__main__":
-    path, sentence, intensity, output, *server = sys.argv[1:]
-    Path(output).write_bytes(
-        animate(json.loads(Path(path).read_text()), sentence, float(intensity), *server)
-    )
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("workflow", type=Path, help="in API format")
+    parser.add_argument("sentence", help="what happens")
+    parser.add_argument("intensity", type=float, help="how much moves, 1 to 10")
+    parser.add_argument("video", type=Path, help="file to write")
+    parser.add_argument("server", nargs="?", default="127.0.0.1:8188", help="address of ComfyUI")
+    parser.add_argument("--photo", type=Path, metavar="FILE", help="for Load Image")
+    given = parser.parse_args()
+    workflow = json.loads(given.workflow.read_text(encoding="utf-8"))
+    video = animate(workflow, given.sentence, given.intensity, given.server, given.photo)
+    given.video.write_bytes(video)

@@ -86,7 +86,7 @@ WITHOUT_MOTION_MODULES = (
     ),
     ForeignFile(
         "a DINO image encoder",
-        f"{_CLIP_VISION}, then connect it to ReferenceEncode",
+        f"{_CLIP_VISION}, then connect it to Encode Reference",
         r"^(dinov2\.)?embeddings\.patch_embeddings\.|^patch_embed\.proj\.",
     ),
     ForeignFile(

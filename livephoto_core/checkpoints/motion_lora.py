@@ -56,7 +56,7 @@ def read_motion_lora(path: str | os.PathLike[str]) -> MotionLora:
     if isinstance(found, ForeignFile):
         raise wrong_file(file, found, _WANTED)
     if found != "motion LoRA":
-        motion_model = ForeignFile("a motion model", "choose it as LivePhotoLoader's file")
+        motion_model = ForeignFile("a motion model", "choose it as the file of Load LivePhoto")
         raise wrong_file(file, motion_model, _WANTED)
     names = _pair_up(file)
     _check_pairs(file, names)

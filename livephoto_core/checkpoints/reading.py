@@ -20,7 +20,7 @@ from .weight_file import WeightFile, open_weight_file
 _WANTED = "a motion model"
 _MOTION_LORA = ForeignFile(
     "a motion LoRA",
-    "choose it as LivePhotoLoader's motion LoRA, and a motion model as its file",
+    "choose it as the motion_lora of Load LivePhoto, and a motion model as its file",
 )
 
 

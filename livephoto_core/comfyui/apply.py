@@ -194,7 +194,7 @@ def _call_unet(
     if run is None:
         raise RuntimeError(
             "LivePhoto is applied to this model, but the node that samples it goes around "
-            "ComfyUI's samplers. Use KSampler, SamplerCustomAdvanced or LivePhotoSampler."
+            "ComfyUI's samplers. Use KSampler, SamplerCustomAdvanced or LivePhoto Sampler."
         )
     call = run.begin_call(
         batch_size=x.shape[0],

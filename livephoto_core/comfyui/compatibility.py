@@ -80,7 +80,7 @@ def check_model(model: ModelPatcher, config: LivePhotoConfig) -> None:
     if ATTACHMENT in model.attachments:
         raise ValueError(
             f"model: it already carries {model.attachments[ATTACHMENT].name}. Connect the model "
-            "from before the first ApplyLivePhoto; LivePhotoSampler applies it by itself."
+            "from before the first Apply LivePhoto; LivePhoto Sampler applies it by itself."
         )
 
 
@@ -154,7 +154,7 @@ def check_reference(reference: LivePhotoReference, livephoto: LivePhotoModel) ->
         came = "none" if tokens is None else f"tokens {tokens.shape[-1]} wide"
         raise ValueError(
             f"reference: {livephoto.name} needs content tokens of {content.encoder}, the reference "
-            f"has {came}. Give ReferenceEncode the same LIVEPHOTO and a DINOv2."
+            f"has {came}. Give Encode Reference the same livephoto, and a DINOv2."
         )
 
 
@@ -198,7 +198,7 @@ def check_latent_size(
         width, height = reference.size_px
         raise ValueError(
             f"latent: it is {latent_shape[-1] * 8}×{latent_shape[-2] * 8} pixels, the reference "
-            f"{width}×{height}. Use the LATENT of ApplyLivePhoto, or the same size in both nodes."
+            f"{width}×{height}. Use the latent of Apply LivePhoto, or the same size in both nodes."
         )
 
 
@@ -210,7 +210,7 @@ def check_text_frames(conds: dict[str, list[dict[str, Any]]], num_frames: int) -
             if tokens is not None and tokens.shape[0] not in (1, num_frames):
                 raise ValueError(
                     f"{name}: the text is weighted for {tokens.shape[0]} frames, the video has "
-                    f"{num_frames}. Set frames of TextReweight to {num_frames}."
+                    f"{num_frames}. Set frames of Text Reweight to {num_frames}."
                 )
 
 

@@ -84,7 +84,7 @@ def load_checkpoint_encoder(path: str | Path) -> CheckpointEncoder:
     if lacking:
         raise ValueError(
             f"--checkpoint: {path.name} lacks the {lacking}. Give a full checkpoint, as "
-            "CheckpointSave writes it."
+            "Save Checkpoint writes it."
         )
     return CheckpointEncoder(path.name, _sha256(path), clip, vae, latent_format)
 

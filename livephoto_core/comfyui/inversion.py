@@ -96,8 +96,8 @@ def invert_reference(
     """
     if ATTACHMENT in model.attachments:
         raise ValueError(
-            "model: PriorInversion inverts with the base model alone. Connect the model "
-            "from before ApplyLivePhoto."
+            "model: Prior Inversion inverts with the base model alone. Connect the model "
+            "from before Apply LivePhoto."
         )
     check_base_model(model)
     done = reference.inversions.setdefault(model, [])
@@ -167,7 +167,7 @@ class PriorNoise:
         if samples.shape[1:] != self.inverted.shape[1:]:
             raise ValueError(
                 f"noise: the photo was inverted at {_size(self.inverted)} pixels, the video is "
-                f"{_size(samples)}. Use the size of ReferenceEncode for both."
+                f"{_size(samples)}. Use the size of Encode Reference for both."
             )
         batch_index = input_latent.get("batch_index")
         noise: Any = comfy.sample.prepare_noise(samples, self.seed, batch_index)

@@ -101,8 +101,8 @@ def encode_reference(
 def _check_fit_arguments(image: Tensor, width: int, height: int, fit: str) -> None:
     if image.ndim != 4 or image.shape[0] != 1:
         raise ValueError(
-            f"image must be one picture, but {image.shape[0]} came. Pick one with the "
-            "ImageFromBatch node."
+            f"image must be one picture, but {image.shape[0]} came. Pick one with Get "
+            "Image from Batch (ImageFromBatch in older versions)."
         )
     for name, size in (("width", width), ("height", height)):
         if size < 64 or size % 8:

@@ -112,7 +112,7 @@ def _token_weights(
     if tokens.shape[0] != 1:
         raise ValueError(
             f"positive: its tokens already differ from frame to frame ({tokens.shape[0]} of them). "
-            "Put TextReweight directly after the text encoder."
+            "Put Text Reweight directly after the text encoder."
         )
     module = livephoto.parts.text_reweighting
     if module is None or strength == 0:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from pathlib import Path
@@ -47,27 +46,24 @@ def _make_clips(given: argparse.Namespace) -> None:
 
 
 def _evaluate(given: argparse.Namespace) -> None:
-    from .benchmark import as_rows, score
+    from .benchmark import score
+    from .export import write_evaluation
 
-    answers = evaluate(
-        EvaluationOptions(
-            base=given.base,
-            livephoto=given.livephoto,
-            counts={kind: getattr(given, kind) for kind in ENOUGH},
-            num_steps=given.steps,
-            cfg=given.cfg,
-            prior=given.prior and tuple(given.prior),
-            seed=given.seed,
-            num_processes=given.processes,
-            comfyui=given.comfyui,
-        )
+    options = EvaluationOptions(
+        base=given.base,
+        livephoto=given.livephoto,
+        counts={kind: getattr(given, kind) for kind in ENOUGH},
+        num_steps=given.steps,
+        cfg=given.cfg,
+        prior=given.prior and tuple(given.prior),
+        seed=given.seed,
+        num_processes=given.processes,
+        comfyui=given.comfyui,
     )
-    figures = score(answers)
-    _show(figures)
+    answers = evaluate(options)
+    _show(score(answers))
     if given.output:
-        given.output.write_text(
-            json.dumps({"figures": figures, "answers": as_rows(answers)}, indent=1)
-        )
+        write_evaluation(given.output, options, answers)
 
 
 def _export(given: argparse.Namespace) -> None:
@@ -114,11 +110,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluation.add_argument("--seed", type=int, default=0, help="of scenes and noise")
     evaluation.add_argument("--processes", type=int, default=2, help="of one thread each")
-    evaluation.add_argument("--output", type=Path, help="JSON of all answers")
+    evaluation.add_argument("--output", type=Path, help="JSON of figures and all answers")
     evaluation.set_defaults(run=_evaluate)
     export = commands.add_parser("export", help="write a trained checkpoint as the pack ships it")
-    for name in ("training", "checkpoint", "evaluation"):
-        export.add_argument(f"--{name}", type=Path, required=True, help="see export.py")
+    for name, purpose in (
+        ("training", "folder of the training"),
+        ("checkpoint", "one of its checkpoints"),
+        ("evaluation", "what `evaluate --output` wrote about that checkpoint"),
+    ):
+        export.add_argument(f"--{name}", type=Path, required=True, help=purpose)
     export.add_argument("--output", type=Path, default=LIVEPHOTO_PATH, help="file to write")
     export.set_defaults(run=_export)
     return parser

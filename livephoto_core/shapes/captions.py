@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Sequence
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 
@@ -86,18 +87,36 @@ def words(caption: str) -> list[str]:
     return re.findall(r"[a-z]+", caption.lower())
 
 
-_FUNCTION_WORDS = frozenset(
-    ("a", "an", "the", "one", "is", "it", "of", "to", "on", "does", "not", "front", "soft", "shape")
-)
+WordKind = Literal["motion", "content", "function"]
+
+_FUNCTION_WORDS = frozenset(words("a an the one is it of to on in does not front soft shape"))
 
 MOTION_WORDS = _words_of(*_ACTION_WORDINGS.values(), *_EVENT_WORDINGS.values()) - _FUNCTION_WORDS
-"""Words that tell motions apart. `in` is one of them ("zooms in"), and also joins content."""
+"""Words that tell motions apart, wherever they stand: not `in`, see `word_kinds`."""
 
 CONTENT_WORDS = frozenset((*SHAPES, *COLOURS, "gradient", "clouds", "checks", "dots"))
 """Words that tell what is seen."""
 
 VOCABULARY = MOTION_WORDS | CONTENT_WORDS | _FUNCTION_WORDS
 """Every word that a caption may hold."""
+
+
+def word_kinds(caption_words: Sequence[str]) -> list[WordKind]:
+    """What each word of a caption tells: motion, what is seen, or neither.
+
+    "in" joins content ("a circle in red") but for right after a word of zooming.
+
+    Args:
+        caption_words: In order, lower case.
+    """
+    before = ("", *caption_words)
+    return [_word_kind(word, last) for last, word in zip(before, caption_words, strict=False)]
+
+
+def _word_kind(word: str, last: str) -> WordKind:
+    if word in MOTION_WORDS or (word == "in" and last in ("zooms", "zooming")):
+        return "motion"
+    return "content" if word in CONTENT_WORDS else "function"
 
 
 def full_caption(scene: Scene, seed: int) -> str:

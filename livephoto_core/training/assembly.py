@@ -45,7 +45,9 @@ def from_files(config: TrainingConfig) -> Ingredients:
         clips=clips,
         encoder=encoder,
         initial=read_checkpoint(files.init_from) if files.init_from else None,
-        make_samples=SampleVideos(model, clips, encoder=encoder and encoder[1], vae=vae),
+        make_samples=SampleVideos(
+            model, clips, encoder=encoder and encoder[1], vae=vae, cfg=config.run.sample_cfg
+        ),
     )
 
 

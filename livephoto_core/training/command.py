@@ -60,7 +60,7 @@ def configuration(namespace: argparse.Namespace) -> TrainingConfig:
     """The options of a command line.
 
     Raises:
-        ValueError: If an option is unknown, or resuming and starting anew are both asked for.
+        ValueError: If an option is unknown or out of place beside `--resume`.
     """
     if namespace.resume and namespace.preset:
         raise ValueError("--preset starts a training, --resume goes on with one: give only one.")
@@ -71,4 +71,10 @@ def configuration(namespace: argparse.Namespace) -> TrainingConfig:
     given = {name: getattr(namespace, name) for name in _FILES}
     files = [f"files.{name}={path}" for name, path in given.items() if path is not None]
     moved = [f"files.output={namespace.resume}"] if namespace.resume else []
-    return set_options(config, [*files, *namespace.set, *moved])
+    config = set_options(config, [*moved, *files, *namespace.set])
+    if namespace.resume and config.files.output != namespace.resume:
+        raise ValueError(
+            f"files.output is {config.files.output}, but --resume goes on in {namespace.resume}. "
+            "Leave files.output out."
+        )
+    return config

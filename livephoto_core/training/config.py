@@ -68,6 +68,7 @@ class RunOptions:
         save_every: Steps between checkpoints.
         keep_checkpoints: How many to keep; 0 keeps all.
         sample_every: Steps between sample videos; 0 for none.
+        sample_cfg: Guidance scale of the sample videos.
         num_threads: Threads that load clips.
     """
 
@@ -82,6 +83,7 @@ class RunOptions:
     save_every: int = 500
     keep_checkpoints: int = 5
     sample_every: int = 500
+    sample_cfg: float = 7.5
     num_threads: int = 2
 
     def check(self) -> None:
@@ -98,6 +100,8 @@ class RunOptions:
         ):
             if getattr(self, name) < 0:
                 raise ValueError(f"run.{name} must be 0 or more, got {getattr(self, name)}.")
+        if not 0 < self.sample_cfg < float("inf"):
+            raise ValueError(f"run.sample_cfg must be above 0, got {self.sample_cfg}.")
         for name in ("save_every", "sensitivity_every"):
             # So that a resumed run averages its log over the same steps, and logs what it measures.
             if getattr(self, name) % self.log_every:
@@ -125,6 +129,19 @@ class TrainingConfig:
             raise ValueError(
                 f"parts.frozen: {', '.join(self.parts.frozen)} would stay without any training. "
                 "Give files.init_from, or take it out of parts.frozen."
+            )
+        self._check_learning_rate()
+
+    def _check_learning_rate(self) -> None:
+        warmup, cooldown = self.optimiser.warmup_steps, self.optimiser.cooldown_steps
+        # Without a cool-down the learning rates do not depend on run.steps: a training that ends
+        # within its warm-up is the beginning of a longer one, and can be resumed as such.
+        if cooldown and warmup + cooldown > self.run.steps:
+            raise ValueError(
+                f"optimiser.warmup_steps ({warmup}) and optimiser.cooldown_steps ({cooldown}) do "
+                f"not fit into run.steps={self.run.steps}: the learning rate would never reach its "
+                f"value. Set run.steps to {warmup + cooldown} or more, or optimiser.cooldown_steps "
+                f"to {max(0, self.run.steps - warmup)} or less."
             )
 
     def check_files(self) -> None:

@@ -51,6 +51,7 @@ class Training:
         self, config: TrainingConfig, ingredients: Ingredients, *, resume: bool = False
     ) -> None:
         config.check()
+        _warn_of_warmup(config)
         if config.run.bf16 and torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
             raise ValueError("run.bf16: this GPU does not compute in bf16. Set run.bf16=false.")
         self.config, self.clips = config, ingredients.clips
@@ -220,6 +221,16 @@ class Training:
             step, config = self.progress.step, self.parts.config
             self._make_samples(Snapshot(step, config, weights, self.folder))
         self.accelerator.wait_for_everyone()
+
+
+def _warn_of_warmup(config: TrainingConfig) -> None:
+    if config.run.steps < config.optimiser.warmup_steps:
+        logging.getLogger(__name__).warning(
+            "run.steps=%d ends within optimiser.warmup_steps=%d: the learning rate will not reach "
+            "its value, unless the training is resumed with more steps.",
+            config.run.steps,
+            config.optimiser.warmup_steps,
+        )
 
 
 def _output_folder(config: TrainingConfig, *, resume: bool) -> Path:

@@ -35,12 +35,12 @@ class SampleVideos:
 
     Args:
         model: The base MODEL.
-        clips: Its first clips give reference, caption and level.
+        clips: Its first clips, which are trained on too, give reference, caption and level.
+        cfg: Guidance scale.
         encoder: DINOv2, where the checkpoint has content tokens.
         vae: ComfyUI VAE; without one the latents' first three channels are shown.
         num_clips: How many, one below the other.
         num_steps: Denoising steps.
-        cfg: Guidance scale.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class SampleVideos:
         model: ModelPatcher,
         clips: ClipSource,
         *,
+        cfg: float,
         encoder: Dinov2Model | None = None,
         vae: Any = None,
         num_clips: int = 4,
         num_steps: int = 25,
-        cfg: float = 7.5,
     ) -> None:
         self._model, self._clips, self._encoder, self._vae = model, clips, encoder, vae
         self._num_clips, self._num_steps, self._cfg = num_clips, num_steps, cfg

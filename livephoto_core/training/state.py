@@ -27,6 +27,9 @@ from ..models.livephoto import LivePhoto
 from .parts import trainable
 
 STATE_FILE = "state.safetensors"
+STEP_ENTRY = "training.step"
+"""Entry of a checkpoint's metadata: after how many optimiser steps it was written."""
+
 _CONFIG = "config."
 _STEP, _CLIPS_SEEN = "step", "clips_seen"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -68,7 +71,7 @@ def save_checkpoint(
         path,
         parts.config,
         {**parts.state_dict(), **ema},
-        extra_metadata={"training.step": str(step)},
+        extra_metadata={STEP_ENTRY: str(step)},
     )
     saved = sorted(path.parent.glob("step-*.safetensors"))
     for outdated in saved[:-keep] if keep else []:

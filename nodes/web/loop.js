@@ -18,7 +18,11 @@ export class FrameLoop {
   async play({ strip, num_frames, width, height, seconds }) {
     const image = new Image();
     image.src = strip;
-    await image.decode();
+    try {
+      await image.decode();
+    } catch {
+      return; // a broken strip: the one before plays on
+    }
     if (this.isStopped) return;
     this.clip = { image, num_frames, width, height, seconds };
     this.canvas.width = width;

@@ -1,17 +1,24 @@
 // Motion Intensity: what was measured, beside what was asked, here and on the node that was asked.
 
 import { app } from "../../scripts/app.js";
-import { callAfter, findNode, showText } from "./node_widgets.js";
+import { onOutput } from "./node_outputs.js";
+import { nodeOfExecution, showText } from "./node_widgets.js";
 import { translate } from "./translations.js";
 
 export const MEASURED = "livephoto_measured";
 
-function showMeasured(node, { level, ssim, asked }) {
-  const text = asked
-    ? translate("asked {asked}, measured {level}", { asked: asked.motion_intensity, level })
-    : translate("measured {level}", { level });
-  showText(node, MEASURED, `${text} (SSIM ${ssim.toFixed(4)})`);
-  const sampler = asked && findNode(asked.node);
+function describe({ level, asked, scale }) {
+  if (!asked) return translate("measured {level}", { level });
+  const values = { asked: asked.motion_intensity, level };
+  return scale === "general"
+    ? translate("asked {asked}, measured {level} on the general scale", values)
+    : translate("asked {asked}, measured {level}", values);
+}
+
+function showMeasured(node, measured) {
+  const text = describe(measured);
+  showText(node, MEASURED, `${text} (SSIM ${measured.ssim.toFixed(4)})`);
+  const sampler = measured.asked && nodeOfExecution(measured.asked.node);
   if (sampler) showText(sampler, MEASURED, text);
 }
 
@@ -19,8 +26,9 @@ app.registerExtension({
   name: "LivePhoto.MotionIntensity",
   nodeCreated(node) {
     if (node.comfyClass !== "MotionIntensity") return;
-    callAfter(node, "onExecuted", ({ livephoto_measured: [measured] = [] }) => {
-      if (measured) showMeasured(node, measured);
+    onOutput(node, MEASURED, ({ [MEASURED]: [measured] }) => {
+      // Runs of version 0.1 sent an object; ComfyUI counted it as a file.
+      showMeasured(node, typeof measured === "string" ? JSON.parse(measured) : measured);
     });
   },
 });

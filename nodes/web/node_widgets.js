@@ -1,17 +1,24 @@
-// Widgets below a node's own: they show something, and neither a workflow nor a prompt holds them.
+// Nodes by the ids in use for them, and widgets below a node's own: these show something, and
+// neither a workflow nor a prompt holds them.
 
 import { app } from "../../scripts/app.js";
 
-const MARGIN_PX = 10;
+/** What the front end leaves free around a page element, on each side. */
+export const MARGIN_PX = 10;
 
-/**
- * The node with an id as the server uses it; "5:7" is node 7 in the subgraph of node 5.
- */
-export function findNode(executionId) {
+/** The node with an id as the server uses it; "5:7" is node 7 in the subgraph of node 5. */
+export function nodeOfExecution(executionId) {
   const path = String(executionId).split(":");
   const last = path.pop();
-  const graph = path.reduce((outer, id) => outer?.getNodeById(id)?.subgraph, app.graph);
+  const graph = path.reduce((outer, id) => outer?.getNodeById(id)?.subgraph, app.rootGraph);
   return graph?.getNodeById(last);
+}
+
+/** The node at a locator: "<node id>", in a subgraph "<subgraph id>:<node id>". */
+export function nodeOfLocator(locator) {
+  const [id, subgraph] = locator.split(":").reverse();
+  const graph = subgraph ? app.rootGraph.subgraphs.get(subgraph) : app.rootGraph;
+  return graph?.getNodeById(id);
 }
 
 /**
@@ -29,12 +36,15 @@ export function callAfter(target, name, action) {
 /**
  * Adds a widget that shows an element, as the last one: the front end counts widgets that are not
  * saved when it writes a workflow, and not when it reads one; among the others it would shift their
- * values.
+ * values. The node grows at once; by itself it does so while it is drawn, and is seen grown a
+ * drawing later.
  */
 export function addDisplay(node, name, element, layout) {
-  const options = { serialize: false, hideOnZoom: false, ...layout };
+  const options = { serialize: false, hideOnZoom: false, margin: MARGIN_PX, ...layout };
   const widget = node.addDOMWidget(name, name, element, options);
   widget.serialize = false;
+  node.setSize([node.size[0], Math.max(node.size[1], node.computeSize()[1])]);
+  node.setDirtyCanvas(true, true);
   return widget;
 }
 
@@ -70,11 +80,7 @@ function addText(node, name) {
   // While the element is hidden it has no height; the last one it had is kept.
   let heightPx = 24;
   const measure = () => (heightPx = words.offsetHeight || heightPx) + 2 * MARGIN_PX;
-  const widget = addDisplay(node, name, frame, {
-    margin: MARGIN_PX,
-    getMinHeight: measure,
-    getMaxHeight: measure,
-  });
+  const widget = addDisplay(node, name, frame, { getMinHeight: measure, getMaxHeight: measure });
   // The height depends on where the words break, known only when the front end has laid them out.
   new ResizeObserver(() => node.setDirtyCanvas(true, true)).observe(words);
   return widget;

@@ -4,19 +4,19 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { FrameLoop } from "./loop.js";
 import { MEASURED } from "./motion_intensity.js";
-import { addDisplay, callAfter, findNode, showText } from "./node_widgets.js";
-import { translate } from "./translations.js";
+import { addDisplay, callAfter, MARGIN_PX, nodeOfExecution, showText } from "./node_widgets.js";
+import { knownLanguages, translate } from "./translations.js";
 
 const SAMPLERS = ["LivePhotoSampler", "ApplyLivePhoto"];
 const LOOP = "livephoto_preview";
 
 // Each word up to, and without, a value of motion_intensity.
-const words = () => [
-  [2, translate("still")],
-  [4, translate("calm")],
-  [6.5, translate("lively")],
-  [9, translate("strong")],
-  [Infinity, translate("wild")],
+const words = (language) => [
+  [2, translate("still", {}, language)],
+  [4, translate("calm", {}, language)],
+  [6.5, translate("lively", {}, language)],
+  [9, translate("strong", {}, language)],
+  [Infinity, translate("wild", {}, language)],
 ];
 
 const loops = new WeakMap();
@@ -25,14 +25,17 @@ function wordOf(intensity) {
   return words().find(([end]) => intensity < end)[1];
 }
 
+// A label may come with a workflow from a front end in another language.
 function withoutWord(label) {
-  const word = words().find(([, word]) => label.startsWith(`${word} · `))?.[1];
+  const all = knownLanguages().flatMap(words);
+  const word = all.find(([, word]) => label.startsWith(`${word} · `))?.[1];
   return word ? label.slice(`${word} · `.length) : label;
 }
 
 /**
  * Keeps the word in the slider's label, which both renderers draw beside the number, and of which
- * Vue nodes cut off the end. A label is not saved, and shifts no values as a widget would.
+ * Vue nodes cut off the end. It is saved only where the user gave the slider a name, and shifts no
+ * values as a widget would.
  */
 function nameIntensity(node) {
   const slider = node.widgets?.find((widget) => widget.name === "motion_intensity");
@@ -50,7 +53,7 @@ function nameIntensity(node) {
 function loopOf(node) {
   if (!loops.has(node)) {
     const loop = new FrameLoop();
-    addDisplay(node, LOOP, loop.canvas, { margin: 10, getMinHeight: () => 200 });
+    addDisplay(node, LOOP, loop.canvas, { getMinHeight: () => 180 + 2 * MARGIN_PX });
     callAfter(node, "onRemoved", () => {
       loop.stop();
       loops.delete(node);
@@ -64,12 +67,12 @@ app.registerExtension({
   name: "LivePhoto.Sampler",
   setup() {
     api.addEventListener("livephoto.preview", ({ detail }) => {
-      const node = findNode(detail.node);
+      const node = nodeOfExecution(detail.node);
       if (SAMPLERS.includes(node?.comfyClass)) loopOf(node).play(detail);
     });
     // What was measured is of the video before.
     api.addEventListener("executing", ({ detail }) => {
-      const node = detail && findNode(detail);
+      const node = detail && nodeOfExecution(detail);
       if (SAMPLERS.includes(node?.comfyClass)) showText(node, MEASURED, "");
     });
   },

@@ -17,11 +17,20 @@ app.registerExtension({
   },
 });
 
+/** Codes of the languages that the front end may have been in. */
+export function knownLanguages() {
+  return ["en", ...Object.keys(languages)];
+}
+
 /**
- * An English text in the front end's language, or as it is where that has none. `{name}` in it
- * stands for a value.
+ * An English text in a language, the front end's unless named, or as it is where that has none.
+ * `{name}` in it stands for a value.
  */
-export function translate(text, values = {}) {
-  const known = languages[app.extensionManager.setting.get("Comfy.Locale")]?.[PACK];
+export function translate(text, values = {}, language = presentLanguage()) {
+  const known = languages[language]?.[PACK];
   return (known?.[text] ?? text).replace(/\{(\w+)\}/g, (_, name) => values[name]);
+}
+
+function presentLanguage() {
+  return app.extensionManager.setting.get("Comfy.Locale");
 }

@@ -57,8 +57,7 @@ export class WordWeightsView {
 
   /** Takes over what the node sent when it ran. */
   show(output) {
-    const words = output?.livephoto_words;
-    if (!words) return;
+    const words = output.livephoto_words;
     const isNew = words.join("\n") !== this.words.join("\n");
     this.words = words;
     this.predicted = output.livephoto_predicted;

@@ -66,6 +66,7 @@ def show_nodes(front_end: FrontEnd) -> None:
     """Run the demo, and spread its nodes."""
     page = front_end.page
     page.evaluate(HIDE_LINKS)
+    front_end.show_previews()
     workflow = demo_with_all_nodes()
     front_end.load_api_workflow(workflow)
     queue(front_end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 from skimage import data
 
-from harness.server import PACK_FOLDER_NAME, ComfyUIServer
+from harness.server import ComfyUIServer
 
 WORKFLOWS = Path(__file__).parents[2] / "workflows"
 WORKFLOW_NAMES = sorted(path.stem for path in (WORKFLOWS / "api").glob("*.json"))
@@ -32,6 +33,8 @@ BROWSER_ARGUMENTS = (
 )
 # Twice the size of the pictures, so that text is still legible in them.
 VIEWPORT = {"width": 2400, "height": 1350}
+# On the canvas, where the tests keep it free of nodes.
+FREE_SPACE = (1100, 250)
 START_TIMEOUT_MS = 120_000
 # For all else that a test waits for: playwright's own are short for a busy machine.
 TIMEOUT_MS = 60_000
@@ -62,6 +65,18 @@ SETTINGS = {
     "LiteGraph.Canvas.MinFontSizeForLOD": 0,
 }
 
+# The front end asks for a help page in its language before it takes the one for all languages.
+LOOKS_FOR_HELP = re.compile(r"404 .*/docs/\w+/[\w-]+\.md\)$")
+
+# At an execution id and a name.
+WIDGET = """
+([id, name]) => {
+    const path = id.split(":")
+    const last = path.pop()
+    const graph = path.reduce((outer, id) => outer.getNodeById(id).subgraph, app.rootGraph)
+    return graph.getNodeById(last)?.widgets?.find(widget => widget.name === name)
+}
+"""
 
 TRIES, TRY_TIMEOUT_MS = 6, 10_000
 
@@ -76,6 +91,29 @@ def try_again(action: Callable[[], None]) -> None:
         with contextlib.suppress(PlaywrightTimeoutError):
             return action()
     return action()
+
+
+def open_search(page: Page) -> None:
+    """Open the search for nodes on free space, as an artist does; for use in `try_again`."""
+    page.keyboard.press("Escape")
+    page.mouse.dblclick(*FREE_SPACE)
+    page.locator("input:focus").wait_for(timeout=TRY_TIMEOUT_MS)
+
+
+@contextlib.contextmanager
+def quiet_console(front_end: FrontEnd) -> Iterator[None]:
+    """Fails if the console got an error or a warning in which the pack is named.
+
+    Of all that came since the last of these checks, so that none between two tests is missed.
+    """
+    yield
+    ours = [
+        text
+        for text in front_end.console_messages
+        if "livephoto" in text.lower() and not LOOKS_FOR_HELP.search(text)
+    ]
+    front_end.console_messages.clear()
+    assert ours == [], f"Messages about the pack in the console: {ours}"
 
 
 def find_browser() -> str | None:
@@ -127,9 +165,9 @@ class FrontEnd:
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
         self.url = url
-        self.console_errors: list[str] = []
+        self.console_messages: list[str] = []
         page.on("console", self._note_message)
-        page.on("pageerror", lambda error: self.console_errors.append(str(error)))
+        page.on("pageerror", lambda error: self.console_messages.append(str(error)))
 
     def open(self, query: str = "") -> None:
         """Go to the server's address, with a query such as "?template=…", and wait until ready."""
@@ -145,14 +183,63 @@ class FrontEnd:
         """Replace the graph by a workflow in the front end's format."""
         self.page.evaluate("workflow => app.loadGraphData(workflow)", workflow)
 
-    def load_template(self, name: str) -> None:
-        """Replace the graph by a template of the pack, from where the template browser takes it."""
+    def set_setting(self, name: str, value: Any) -> None:
+        """Give a setting of the front end a value, which the server keeps."""
         self.page.evaluate(
-            """async ([pack, name]) => {
-                const response = await fetch(`/api/workflow_templates/${pack}/${name}.json`)
-                await app.loadGraphData(await response.json(), true, true, name)
-            }""",
-            [PACK_FOLDER_NAME, name],
+            "([name, value]) => app.extensionManager.setting.set(name, value)", [name, value]
+        )
+
+    def show_previews(self, method: str = "latent2rgb") -> None:
+        """Choose the kind of previews in the settings, from where every prompt takes it."""
+        self.set_setting("Comfy.Execution.PreviewMethod", method)
+
+    def set_widget(self, node: str, name: str, value: Any) -> None:
+        """Give an input a value as an artist does who moves its widget.
+
+        Args:
+            node: Execution id: "5:7" is node 7 in the subgraph of node 5.
+        """
+        self.page.evaluate(
+            f"([id, name, value]) => {{ const widget = ({WIDGET})([id, name]);"
+            " widget.value = value; widget.callback?.(value) }",
+            [node, name, value],
+        )
+
+    def shown_text(self, node: str, name: str) -> str | None:
+        """Return what a text of the pack's says on a node; None where there is none."""
+        return self.page.evaluate(
+            f"([id, name]) => ({WIDGET})([id, name])?.element.textContent ?? null", [node, name]
+        )
+
+    def wait_for_text(self, node: str, name: str, part: str) -> str:
+        """Wait until a text of the pack's on a node has `part` in it, and return all of it."""
+        self.page.wait_for_function(
+            f"([id, name, part]) => ({WIDGET})([id, name])?.element.textContent.includes(part)",
+            arg=[node, name, part],
+        )
+        text = self.shown_text(node, name)
+        assert text is not None, f"The text {name} of node {node} went while it was read."
+        return text
+
+    def undo(self, change: Callable[[], None]) -> None:
+        """Change the graph, and take the change back; all of its nodes are new then."""
+        self._note_graph()
+        change()
+        self._note_graph()
+        self.execute("Comfy.Undo")
+
+    def execute(self, command: str) -> None:
+        """Do what a menu entry or key of the front end does."""
+        self.page.evaluate("command => app.extensionManager.command.execute(command)", command)
+
+    def _note_graph(self) -> None:
+        """Let undo know of the graph as it is, as the end of a drag or a key does."""
+        self.page.evaluate(
+            """() => {
+                const tracker = app.extensionManager.workflow.activeWorkflow.changeTracker
+                // Newer front ends, older ones.
+                tracker.captureCanvasState ? tracker.captureCanvasState() : tracker.checkState()
+            }"""
         )
 
     def api_workflow(self) -> dict[str, Any]:
@@ -167,5 +254,5 @@ class FrontEnd:
         )
 
     def _note_message(self, message: Any) -> None:
-        if message.type == "error":
-            self.console_errors.append(f"{message.text} ({message.location.get('url', '')})")
+        if message.type in ("error", "warning"):
+            self.console_messages.append(f"{message.text} ({message.location.get('url', '')})")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-Workflow = dict[str, dict[str, Any]]
-"""A workflow in API format."""
+from tests.browser.comparison import Workflow
 
 TITLE_PX = 30  # A node's title bar lies above its position.
 GAP_PX = 30

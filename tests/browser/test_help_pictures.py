@@ -51,7 +51,7 @@ def open_help(page):
 
 
 @each_node
-def test_help_panel_shows_the_picture(opened, node_type, tmp_path):
+def test_help_panel_shows_the_picture(opened, node_type, screenshot):
     assert f"]({node_type}.webp)" in (PICTURES / f"{node_type}.md").read_text(encoding="utf-8")
     front_end, page = opened.front_end, opened.front_end.page
     front_end.load_api_workflow({"1": {"class_type": node_type, "inputs": {}}})
@@ -62,5 +62,5 @@ def test_help_panel_shows_the_picture(opened, node_type, tmp_path):
     with Image.open(PICTURES / f"{node_type}.webp") as expected:
         expect(picture).to_have_js_property("naturalWidth", expected.width)
     address = picture.evaluate("picture => picture.src")
-    page.screenshot(path=tmp_path / "help.png")
+    screenshot(f"help_{node_type}")
     assert urlsplit(address).path == f"/extensions/{PACK_FOLDER_NAME}/docs/{node_type}.webp"

@@ -10,7 +10,7 @@ from playwright.sync_api import sync_playwright
 from livephoto_core.evaluation.__main__ import main
 from livephoto_core.evaluation.rating import CRITERIA
 from livephoto_core.evaluation.rating_results import count_picks, read_results
-from tests.browser.front_end import BROWSER_ARGUMENTS
+from tests.browser.front_end import BROWSER_ARGUMENTS, TIMEOUT_MS
 from tests.evaluation.studies import METHODS, write_benchmark, write_videos
 
 pytestmark = pytest.mark.browser
@@ -39,6 +39,7 @@ def rater(browser, tmp_path):
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=browser, args=list(BROWSER_ARGUMENTS))
         context = chromium.new_context(accept_downloads=True)
+        context.set_default_timeout(TIMEOUT_MS)
 
         def open_page(folder):
             page = context.new_page()

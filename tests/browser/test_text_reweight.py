@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from harness.server import PACK_FOLDER_NAME
+from tests.browser.front_end import TRY_TIMEOUT_MS, WIDGET, try_again
 from tests.browser.queueing import queue
 from tests.comfyui.reweighting import REWEIGHT as NODE
 from tests.comfyui.reweighting import reweighting_workflow
@@ -31,9 +32,7 @@ scale => {
     app.canvas.setDirty(true, true)
 }
 """
-WIDGET = "([id, name]) => app.graph.getNodeById(id).widgets.find(w => w.name === name)"
 OVERRIDES = f"id => ({WIDGET})([id, 'overrides'])"
-SETTING = "([name, value]) => app.extensionManager.setting.set(name, value)"
 # Of the words: the contrast of their text with the shade on the background (WCAG 2).
 CONTRASTS = """
 words => words.map(word => {
@@ -105,9 +104,10 @@ class Words:
 
     def drag(self, word, right_px, down_px):
         """Drags a word from its middle, by screen pixels."""
+        # Where it stands still and nothing lies over it.
+        self.word(word).hover()
         box = self.word(word).bounding_box()
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-        self.page.mouse.move(x, y)
         self.page.mouse.down()
         self.page.mouse.move(x + right_px, y + down_px, steps=5)
         self.page.mouse.up()
@@ -115,27 +115,15 @@ class Words:
 
 @pytest.fixture
 def shown(opened):
-    """The node in a front end; the console must stay free of messages about the pack."""
-    messages = []
-
-    def note(message):
-        text = f"{message.text} ({message.location.get('url', '')})"
-        if message.type in ("error", "warning") and "livephoto" in text.lower():
-            messages.append(text)
-
-    opened.front_end.console_errors.clear()
-    opened.front_end.page.on("console", note)
-    yield Words(opened.front_end)
-    opened.front_end.page.remove_listener("console", note)
-    errors = [error for error in opened.front_end.console_errors if "livephoto" in error.lower()]
-    assert errors + messages == []
+    """The node in a front end."""
+    return Words(opened.front_end)
 
 
 def mean(frames):
     return sum(frames) / len(frames)
 
 
-def test_words_and_weights_are_those_the_server_sent(shown, tmp_path):
+def test_words_and_weights_are_those_the_server_sent(shown, screenshot):
     shown.load(reweighting_workflow())
     expect(shown.caption()).to_have_text("Run once to see the weight of every word.")
     run = shown.load_and_run()
@@ -150,7 +138,7 @@ def test_words_and_weights_are_those_the_server_sent(shown, tmp_path):
         ".map(text => text.textContent)"
     )
     assert underlined == [largest]
-    shown.page.screenshot(path=tmp_path / "words.png")
+    screenshot("words")
 
 
 def test_shades_are_in_proportion_to_the_weights(shown):
@@ -172,7 +160,7 @@ def test_prompt_and_saved_workflow_hold_the_inputs_and_nothing_of_the_display(sh
     assert saved == [16, "heart:0.5", 1, ""]
 
 
-def test_pointer_over_a_word_shows_its_frames(shown, tmp_path):
+def test_pointer_over_a_word_shows_its_frames(shown, screenshot):
     run = shown.load_and_run()
     chart = shown.element.locator(".frames")
     expect(chart).to_be_hidden()
@@ -189,12 +177,12 @@ def test_pointer_over_a_word_shows_its_frames(shown, tmp_path):
     expect(shown.caption()).to_have_text(
         f"moves: {low:.2f} to {high:.2f}, mean {average:.2f}, 16 frames"
     )
-    shown.page.screenshot(path=tmp_path / "frames.png")
+    screenshot("words_frames")
     shown.page.mouse.move(1800, 1200)
     expect(chart).to_be_hidden()
 
 
-def test_dragged_weight_is_what_the_next_run_uses(shown, tmp_path):
+def test_dragged_weight_is_what_the_next_run_uses(shown, screenshot):
     before = shown.load_and_run(overrides="red:0.5")
     start = shown.weights()["moves"]
     shown.drag("moves", 60, 0)
@@ -208,7 +196,7 @@ def test_dragged_weight_is_what_the_next_run_uses(shown, tmp_path):
     assert used[3] == [weight] * 16 and used[1] == [0.5] * 16
     assert used[4] == before.outputs[NODE]["livephoto_used"][4]
     assert shown.weights()["moves"] == weight
-    shown.page.screenshot(path=tmp_path / "dragged.png")
+    screenshot("words_dragged")
 
 
 def test_up_is_more_down_is_less_and_zero_is_the_end(shown):
@@ -267,8 +255,13 @@ def test_typed_overrides_show_on_the_words(shown):
         }}""",
         NODE,
     )
-    shown.page.mouse.dblclick(x, y)
     field = shown.page.locator(".graphdialog input")
+
+    def open_field() -> None:
+        shown.page.mouse.dblclick(x, y)
+        field.wait_for(timeout=TRY_TIMEOUT_MS)
+
+    try_again(open_field)
     field.fill("HEART:1.25, wave:2")
     field.press("Enter")
     assert shown.overrides() == "HEART:1.25, wave:2"
@@ -281,8 +274,13 @@ def test_undo_takes_a_drag_back(shown):
     shown.drag("heart", 50, 0)
     assert shown.overrides() == "heart:1.5"
     shown.settle()
-    shown.page.keyboard.press("Control+z")
-    shown.page.wait_for_function(f"id => ({OVERRIDES})(id).value === 'heart:1'", arg=NODE)
+
+    def undo() -> None:
+        shown.page.keyboard.press("Control+z")
+        is_undone = f"id => ({OVERRIDES})(id).value === 'heart:1'"
+        shown.page.wait_for_function(is_undone, arg=NODE, timeout=TRY_TIMEOUT_MS)
+
+    try_again(undo)
     expect(shown.word("heart").locator(".weight")).to_have_text("1.00")
     assert shown.texts("text") == WORDS
 
@@ -372,37 +370,37 @@ def test_wheel_and_middle_button_move_the_canvas(shown):
     shown.page.mouse.down(button="middle")
     shown.page.mouse.move(900, 700, steps=5)
     shown.page.mouse.up(button="middle")
-    assert shown.page.evaluate("app.canvas.ds.offset[0]") > left + 100
+    shown.page.wait_for_function(f"app.canvas.ds.offset[0] > {left + 100}")
     assert shown.overrides() == ""
 
 
 @contextlib.contextmanager
-def setting(page, name, value, before):
-    page.evaluate(SETTING, [name, value])
+def setting(front_end, name, value, before):
+    front_end.set_setting(name, value)
     try:
         yield
     finally:
-        page.evaluate(SETTING, [name, before])
+        front_end.set_setting(name, before)
 
 
 @pytest.mark.parametrize("palette", ["dark", "light"])
-def test_text_is_readable_on_every_shade(shown, palette, tmp_path):
+def test_text_is_readable_on_every_shade(shown, palette, screenshot):
     shown.load_and_run(overrides="red:2, heart:0, moves:1.2")
-    with setting(shown.page, "Comfy.ColorPalette", palette, "dark"):
+    with setting(shown.front_end, "Comfy.ColorPalette", palette, "dark"):
         shown.settle()
         contrasts = shown.element.locator(".word").evaluate_all(CONTRASTS)
-        shown.page.screenshot(path=tmp_path / f"{palette}.png")
+        screenshot(f"words_{palette}")
     # 4.5 is WCAG's level AA for small text.
     assert len(contrasts) == len(WORDS) and min(contrasts) > 4.5
 
 
-def test_words_can_be_dragged_in_vue_nodes(shown, tmp_path):
+def test_words_can_be_dragged_in_vue_nodes(shown, screenshot):
     shown.load_and_run(overrides="heart:1")
-    with setting(shown.page, "Comfy.VueNodes.Enabled", True, False):
+    with setting(shown.front_end, "Comfy.VueNodes.Enabled", True, False):
         expect(shown.page.locator(".lg-node").first).to_be_visible()
         shown.settle()
         shown.drag("heart", 50, 0)
-        shown.page.screenshot(path=tmp_path / "vue.png")
+        screenshot("words_vue")
         assert shown.overrides() == "heart:1.5"
         assert shown.weights()["heart"] == 1.5
 

@@ -160,7 +160,7 @@ FOREIGN = {
     "DINOv2": (
         names_of(Dinov2Model, Dinov2Config()),
         "a DINO image encoder",
-        "models/clip_vision and use Load CLIP Vision, then connect it to ReferenceEncode",
+        "models/clip_vision and use Load CLIP Vision, then connect it to Encode Reference",
     ),
     "DINOv2 of its authors": (
         ["patch_embed.proj.weight", "blocks.0.attn.qkv.weight"],
@@ -201,16 +201,16 @@ def test_motion_lora_given_as_model_is_named(tmp_path: Path) -> None:
         tmp_path / "pan.ckpt", [f"{MOTION_PLACE}.attention_blocks.0.processor.to_q_lora.up.weight"]
     )
     assert sentence(read_checkpoint, path) == (
-        "pan.ckpt holds a motion LoRA, not a motion model: choose it as LivePhotoLoader's motion "
-        "LoRA, and a motion model as its file."
+        "pan.ckpt holds a motion LoRA, not a motion model: choose it as the motion_lora "
+        "of Load LivePhoto, and a motion model as its file."
     )
 
 
 def test_motion_model_given_as_motion_lora_is_named(tmp_path: Path) -> None:
     path = file_with(tmp_path / "mm.safetensors", animatediff_shapes(24))
     assert sentence(read_motion_lora, path) == (
-        "mm.safetensors holds a motion model, not a motion LoRA: choose it as LivePhotoLoader's "
-        "file."
+        "mm.safetensors holds a motion model, not a motion LoRA: choose it as the file "
+        "of Load LivePhoto."
     )
 
 

@@ -1,9 +1,13 @@
-"""Workflows sent without a front end: by `workflows/client.py`, and with inputs left out."""
+"""Workflows sent without a front end.
+
+By `workflows/client.py`, by the lines in the README, and with inputs left out.
+"""
 
 from __future__ import annotations
 
 import copy
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +21,7 @@ from PIL import Image
 from harness.errors import WorkflowError
 from tests.comfyui.test_workflows import read_video
 
+README = Path(__file__).parents[2] / "README.md"
 WORKFLOWS = Path(__file__).parents[2] / "workflows"
 
 
@@ -69,6 +74,58 @@ def test_client_says_which_node_failed(comfyui_server, workflow, run_client):
     assert done.returncode == 1
     assert "No video" in done.stderr
     assert "ReferenceEncode" in done.stderr
+
+
+def test_client_puts_the_photo_into_load_image(
+    every_comfyui_server, workflow, run_client, tmp_path
+):
+    server = every_comfyui_server
+    workflow["photo"] = {"class_type": "LoadImage", "inputs": {"image": "there is none.png"}}
+    workflow["3"]["inputs"]["image"] = ["photo", 0]
+    photo = tmp_path / "a photo – mine.png"
+    Image.new("RGB", (80, 60), "red").save(photo)
+    address = server.url.removeprefix("http://")
+    for intensity in ("5", "6"):  # ComfyUI 0.18 tells of no outputs of a run that it has cached
+        arguments = ("she smiles", intensity, "wave.mp4", address, "--photo", str(photo))
+        done = run_client(workflow, *arguments)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert read_video(tmp_path / "wave.mp4")[0].shape == (16, 64, 64, 3)
+    history = requests.get(f"{server.url}/history", timeout=60).json()
+    sent = list(history.values())[-1]["prompt"][2]
+    name = sent["photo"]["inputs"]["image"]
+    assert name == photo.name
+    assert (server.directory("input") / name).read_bytes() == photo.read_bytes()
+
+
+def test_client_says_that_a_workflow_takes_no_photo(workflow, run_client):
+    done = run_client(workflow, "a red heart grows", "5", "heart.mp4", "--photo", "photo.png")
+    assert done.returncode == 1
+    assert "no Load Image" in done.stderr
+
+
+def readme_lines() -> str:
+    """The README's Python that sends a workflow."""
+    blocks = re.findall(r"^```python\n(.+?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+    [lines, *_] = [block for block in blocks if "/prompt" in block]
+    return lines
+
+
+def test_lines_in_the_readme_fetch_a_video(every_comfyui_server, workflow, tmp_path):
+    lines = readme_lines()
+    assert lines.count("http://127.0.0.1:8188") == 1
+    (tmp_path / "workflows" / "api").mkdir(parents=True)
+    (tmp_path / "workflows" / "api" / "demo.json").write_text(json.dumps(workflow))
+    lines = lines.replace("http://127.0.0.1:8188", every_comfyui_server.url)
+    command = [sys.executable, "-c", lines]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=300)
+    [video] = tmp_path.glob("*.mp4")
+    frames, fps = read_video(video)
+    assert frames.shape == (16, 64, 64, 3)
+    assert fps == 8
+
+
+def test_lines_in_the_readme_are_few():
+    assert readme_lines().count("\n") <= 16
 
 
 def without_optional_values(workflow: dict[str, Any], object_info: dict[str, Any]) -> dict:

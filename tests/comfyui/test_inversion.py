@@ -112,7 +112,7 @@ def test_cancel_stops_within_a_step(model, reference):
 
 def test_model_with_livephoto_applied_is_refused(model, reference):
     applied = apply_livephoto(model, tiny_livephoto(FULL), reference, 5)
-    with pytest.raises(ValueError, match="from before ApplyLivePhoto"):
+    with pytest.raises(ValueError, match="from before Apply LivePhoto"):
         invert_reference(applied, reference, num_steps=2)
 
 

@@ -20,10 +20,14 @@ from skimage import data
 
 from harness.errors import WorkflowError, WorkflowInterruptedError
 from livephoto_core.checkpoints import write_checkpoint
+from livephoto_core.comfyui.prompt_words import prompt_words
+from livephoto_core.comfyui.text import parse_overrides
 from livephoto_core.models.config import InputConditioningConfig, LivePhotoConfig
+from livephoto_core.shapes.recognition import ONLY_SHAPES
 from tests.comfyui import motion_files
 
-API_WORKFLOWS = Path(__file__).parents[2] / "workflows" / "api"
+README = Path(__file__).parents[2] / "README.md"
+API_WORKFLOWS = README.parent / "workflows" / "api"
 FILES = {
     "v1-5-pruned-emaonly-fp16.safetensors": ("checkpoints", None),
     "dreamshaper_8.safetensors": ("checkpoints", None),
@@ -33,6 +37,7 @@ FILES = {
     "dinov2-large.safetensors": ("clip_vision", motion_files.write_dinov2_small),
     "style.safetensors": ("loras", motion_files.write_lora),
 }
+NAMES = sorted(path.stem for path in API_WORKFLOWS.glob("*.json"))
 FAST = {"width": 64, "height": 64, "steps": 2}
 NEEDED_IN_OLDEST = ["animate_photo", "sampler_custom_advanced"]
 
@@ -89,7 +94,7 @@ def run_and_check(server, name: str, checkpoint: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(path.stem for path in API_WORKFLOWS.glob("*.json")))
+@pytest.mark.parametrize("name", NAMES)
 def test_workflow_saves_a_video_of_the_right_length_size_and_rate(
     comfyui_server, sd15_checkpoint, name
 ):
@@ -141,6 +146,41 @@ def test_cancel_stops_within_a_step_and_the_next_run_works(comfyui_server, sd15_
         client.run_workflow(long_run, on_progress=cancel)
     assert max(steps_seen) <= 2
     assert client.run_workflow(workflow).files
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_another_sentence_leaves_no_override_without_its_word(name):
+    workflow = load(name)
+    [sentence] = [
+        node for node in workflow.values() if node.get("_meta", {}).get("title") == "What happens"
+    ]
+    sentence["inputs"]["text"] = "leaves fall"
+    words = prompt_words(sentence["inputs"]["text"]).words
+    for node in workflow.values():
+        assert parse_overrides(node["inputs"].get("overrides", "")).keys() <= set(words)
+
+
+def test_photo_workflows_ask_for_what_the_readme_asks_for_and_describe_no_photo():
+    sentences = {
+        node["inputs"]["text"]
+        for name in NAMES
+        for node in load(name).values()
+        if node.get("_meta", {}).get("title") == "What happens" and name != "demo"
+    }
+    [sentence] = sentences
+    assert f"*{sentence}*" in README.read_text(encoding="utf-8")
+
+
+def test_demo_sends_photos_to_a_workflow_whose_files_are_public():
+    graph = json.loads((API_WORKFLOWS.parent / "demo.json").read_text(encoding="utf-8"))
+    [note] = [node for node in graph["nodes"] if node["type"] == "MarkdownNote"]
+    docs = README.parent / "nodes" / "web" / "docs"
+    pages = [
+        (docs / f"{n}.md").read_text("utf-8") for n in ("LivePhotoDemoModel", "ReferenceEncode")
+    ]
+    for text in (ONLY_SHAPES, *note["widgets_values"], *pages):
+        assert "pia" in text
+        assert "animate_photo" not in text, "nobody has the file that it needs"
 
 
 def test_replaced_file_is_read_again(comfyui_server):
@@ -196,7 +236,6 @@ def test_every_node_explains_itself(every_comfyui_server):
     for name, node in ours.items():
         assert node["description"] and node["search_aliases"], name
         assert all(node["output_tooltips"]), name
-        for inputs in node["input"].values():
-            for input_name, (_, *options) in inputs.items():
-                if input_name not in ("prompt", "unique_id"):
-                    assert options and options[0].get("tooltip"), f"{name}.{input_name}"
+        for kind, inputs in node["input"].items():
+            for input_name, (_, *options) in inputs.items() if kind != "hidden" else ():
+                assert options and options[0].get("tooltip"), f"{name}.{input_name}"

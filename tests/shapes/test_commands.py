@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -11,6 +12,7 @@ from harness.environment import prepare
 from livephoto_core.checkpoints import read_checkpoint
 from livephoto_core.shapes.__main__ import main
 from livephoto_core.shapes.benchmark import make_questions
+from livephoto_core.shapes.evaluation import EvaluationOptions
 from livephoto_core.training.__main__ import main as train
 from tests.shapes.base_models import TINY_BASE, write_random_base
 
@@ -19,9 +21,11 @@ SETTINGS = (
     "run.steps=2",
     "run.batch_size=2",
     "run.log_every=1",
-    "run.save_every=2",
+    "run.save_every=1",
     "run.sensitivity_every=0",
     "run.sample_every=0",
+    "optimiser.warmup_steps=0",
+    "optimiser.cooldown_steps=0",
 )
 
 
@@ -56,7 +60,7 @@ def test_checkpoint_fits_the_base_and_has_all_parts(checkpoint):
 
 
 def test_evaluation_answers_every_question(base, checkpoint, tmp_path, capsys):
-    output = tmp_path / "answers.json"
+    output = tmp_path / "new folder" / "answers.json"
     arguments = ["--base", str(base), "--livephoto", str(checkpoint), "--output", str(output)]
     counts = ["--motion", "2", "--without-text", "1", "--level", "1", "--steps", "2"]
     counts += ["--motion-only", "1", "--prior", "0.03", "0.02"]
@@ -76,41 +80,105 @@ def test_evaluation_answers_every_question(base, checkpoint, tmp_path, capsys):
     # Random weights: the picture that comes out is not the one that went in.
     assert written["figures"]["first_frame_psnr_db"] < 25
     assert "motion_accuracy: " in capsys.readouterr().out
+    assert written["options"] == {
+        "counts": {"motion": 2, "conflicting": 0, "motion_only": 1, "without_text": 1, "level": 1},
+        "num_steps": 2,
+        "cfg": EvaluationOptions.cfg,
+        "prior": [0.03, 0.02],
+        "seed": 0,
+    }
+    assert written["sha256"] == sha256(checkpoint)
 
 
 def test_export_is_half_as_large_and_says_how_it_was_made(checkpoint, tmp_path):
-    evaluation, output = tmp_path / "answers.json", tmp_path / "shipped" / "out.safetensors"
-    evaluation.write_text(json.dumps({"figures": {"identity": 0.5}, "answers": []}))
-    export(checkpoint, evaluation, output)
+    output = tmp_path / "shipped" / "out.safetensors"
+    assert export(checkpoint, evaluation_of(checkpoint, tmp_path), output) == 0
     shipped, original = read_checkpoint(output), read_checkpoint(checkpoint)
     assert shipped.config == original.config
     for name, tensor in shipped.state_dict.items():
         assert torch.equal(tensor, original.state_dict[name].half()), name
     record = json.loads(shipped.metadata["training"])
     assert (record["num_steps"], record["num_clips"]) == (2, 4) and record["seconds"] >= 0
+    assert record["num_processes"] == 1 and record["data"] == {"seed": 1, "num_clips": 16}
     assert "--set noise.timestep_power=1.5" in record["command"]
     assert str(tmp_path.parent) not in json.dumps(shipped.metadata)
     assert json.loads(shipped.metadata["figures"]) == {"identity": 0.5}
+    assert json.loads(shipped.metadata["evaluation"]) == {"num_steps": 20, "seed": 3}
+
+
+def test_export_of_an_earlier_checkpoint_counts_up_to_its_step(checkpoint, tmp_path):
+    earlier, output = checkpoint.with_name("step-00000001.safetensors"), tmp_path / "o.safetensors"
+    assert export(earlier, evaluation_of(earlier, tmp_path), output) == 0
+    record = json.loads(read_checkpoint(output).metadata["training"])
+    assert (record["num_steps"], record["num_clips"]) == (1, 2)
 
 
 def test_export_tells_what_a_training_continued(base, clips, checkpoint, tmp_path):
-    evaluation, first = tmp_path / "answers.json", tmp_path / "first.safetensors"
-    evaluation.write_text(json.dumps({"figures": {}, "answers": []}))
-    export(checkpoint, evaluation, first)
-    folder = tmp_path / "second"
+    first, folder = tmp_path / "first.safetensors", tmp_path / "second"
+    assert export(checkpoint, evaluation_of(checkpoint, tmp_path), first) == 0
     files = ["--base", str(base), "--data", str(clips), "--output", str(folder)]
     settings = [argument for setting in SETTINGS for argument in ("--set", setting)]
     arguments = [*files, "--init-from", str(first), *settings, "--set", "run.seed=7", *COMFYUI]
     assert train(["train", "--preset", "shapes", *arguments]) == 0
-    export(folder / "checkpoints" / checkpoint.name, evaluation, first)
+    second = folder / "checkpoints" / checkpoint.name
+    assert export(second, evaluation_of(second, tmp_path), first) == 0
     record = json.loads(read_checkpoint(first).metadata["training"])
     assert record["seed"] == 7 and record["continues"]["seed"] == 0
     assert "continues" not in record["continues"]
 
 
-def export(checkpoint, evaluation, output):
-    files = ["--training", str(checkpoint.parents[1]), "--checkpoint", str(checkpoint)]
-    assert main(["export", *files, "--evaluation", str(evaluation), "--output", str(output)]) == 0
+def test_export_with_the_evaluation_of_another_checkpoint_is_refused(checkpoint, tmp_path, capsys):
+    earlier, output = checkpoint.with_name("step-00000001.safetensors"), tmp_path / "o.safetensors"
+    assert export(checkpoint, evaluation_of(earlier, tmp_path), output) == 2
+    message = capsys.readouterr().err
+    assert "--evaluation: " in message and f"another file than --checkpoint {checkpoint}" in message
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("content", ['{"figures": {}, "answers": []}', "[]", "not JSON"])
+def test_export_with_another_file_as_its_evaluation_is_refused(
+    content, checkpoint, tmp_path, capsys
+):
+    evaluation = tmp_path / "answers.json"
+    evaluation.write_text(content)
+    assert export(checkpoint, evaluation, tmp_path / "o.safetensors") == 2
+    assert f"--evaluation: {evaluation}" in capsys.readouterr().err
+
+
+def test_export_of_a_file_that_names_no_step_is_refused(checkpoint, tmp_path, capsys):
+    shipped = tmp_path / "shipped.safetensors"
+    assert export(checkpoint, evaluation_of(checkpoint, tmp_path), shipped) == 0
+    evaluation, training = evaluation_of(shipped, tmp_path), checkpoint.parents[1]
+    output = tmp_path / "o.safetensors"
+    assert export(shipped, evaluation, output, training=training) == 2
+    assert f"--checkpoint: {shipped} does not say" in capsys.readouterr().err
+
+
+def test_export_without_a_training_is_refused(checkpoint, tmp_path, capsys):
+    evaluation, output = evaluation_of(checkpoint, tmp_path), tmp_path / "o.safetensors"
+    assert export(checkpoint, evaluation, output, training=tmp_path) == 2
+    assert f"--training: {tmp_path / 'options.txt'} is not there" in capsys.readouterr().err
+
+
+def evaluation_of(checkpoint, folder):
+    path = folder / "evaluation.json"
+    content = {
+        "options": {"num_steps": 20, "seed": 3},
+        "sha256": sha256(checkpoint),
+        "figures": {"identity": 0.5},
+        "answers": [],
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def export(checkpoint, evaluation, output, *, training=None):
+    files = ["--training", str(training or checkpoint.parents[1]), "--checkpoint", str(checkpoint)]
+    return main(["export", *files, "--evaluation", str(evaluation), "--output", str(output)])
 
 
 def test_export_without_an_evaluation_is_refused(checkpoint, tmp_path, capsys):

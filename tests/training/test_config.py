@@ -14,7 +14,7 @@ from livephoto_core.training.config import (
     set_options,
     write_options,
 )
-from livephoto_core.training.presets import PRESETS, find_preset
+from livephoto_core.training.presets import NOT_MEASURED, PRESETS, find_preset
 
 
 def test_options_survive_being_written(tmp_path):
@@ -76,6 +76,8 @@ def test_mistake_on_the_command_line_names_the_option(assignment, message):
         (["run.save_every=25"], "run.save_every must be a multiple of run.log_every"),
         (["run.sensitivity_every=5"], "run.sensitivity_every must be a multiple"),
         (["noise.text_drop=2"], "noise.text_drop"),
+        (["run.sample_cfg=0"], "run.sample_cfg"),
+        (["run.sample_cfg=nan"], "run.sample_cfg"),
         (["optimiser.beta1=1"], "optimiser.beta1"),
         (["parts.frozen=motion"], "parts.frozen: motion would stay without any training"),
     ],
@@ -107,11 +109,61 @@ def test_folder_without_a_training_cannot_be_resumed(tmp_path):
         read_options(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("steps", "advice"),
+    [
+        (900, "run.steps to 1600 or more, or optimiser.cooldown_steps to 800 or less"),
+        (50, "run.steps to 1600 or more, or optimiser.cooldown_steps to 0 or less"),
+    ],
+)
+def test_learning_rate_that_would_fall_before_it_is_reached_is_refused(steps, advice):
+    shortened = set_options(find_preset("shapes").config, [f"run.steps={steps}"])
+    with pytest.raises(ValueError, match=advice):
+        shortened.check()
+    rates = [shortened.optimiser.learning_rate_at(step, steps) for step in range(steps)]
+    assert max(rates) < shortened.optimiser.learning_rate
+
+
+def test_warmup_and_cooldown_that_just_fit_reach_the_learning_rate():
+    shortened = set_options(find_preset("shapes").config, ["run.steps=1600"])
+    shortened.check()
+    rates = [shortened.optimiser.learning_rate_at(step, 1600) for step in range(1600)]
+    assert max(rates) == shortened.optimiser.learning_rate
+
+
+def test_training_without_cooldown_may_end_within_its_warmup():
+    """It is the beginning of a longer one."""
+    set_options(TrainingConfig(), ["run.steps=2", "optimiser.warmup_steps=500"]).check()
+
+
 @pytest.mark.parametrize("name", PRESETS)
-def test_preset_is_valid_and_says_what_to_expect(name):
+def test_preset_is_valid_and_says_what_it_is_for(name):
     preset = find_preset(name)
     preset.config.check()
     assert preset.purpose and preset.cost and preset.expected_score
+
+
+# Needs a GPU; needs a training with the budget of `shapes`.
+UNMEASURED = {
+    ("webvid-256", "cost"),
+    ("webvid-256", "expected_score"),
+    ("shapes-paper", "expected_score"),
+}
+
+
+def test_presets_say_what_they_cost_and_reach_but_for_those_that_are_known_not_to():
+    silent = {
+        (name, entry)
+        for name, preset in PRESETS.items()
+        for entry in ("cost", "expected_score")
+        if NOT_MEASURED in getattr(preset, entry)
+    }
+    assert silent == UNMEASURED
+
+
+@pytest.mark.parametrize(("name", "cfg"), [("webvid-256", 7.5), ("shapes", 2.5)])
+def test_samples_of_a_preset_are_guided_as_its_model_is_used(name, cfg):
+    assert find_preset(name).config.run.sample_cfg == cfg
 
 
 def test_paper_presets_keep_to_the_paper():

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -118,23 +119,38 @@ class FadingClips(RandomClips):
         return dataclasses.replace(clips, latents=latents)
 
 
-def test_overfits_four_clips(tmp_path):
-    """Who knows only that a clip starts as white noise guesses √(1−ᾱ)·x and errs by ᾱ: by 0.183
-    over the timesteps from 300. The loss ends at 0.07, and at LONG after 2,000 steps."""
+@pytest.mark.slow
+def test_overfits_four_clips_at_one_noise_level(tmp_path):
+    """With noise drawn anew for every step. Whoever does not know the four pictures errs by the
+    share of the clips in the variance of the noisy clips, 0.39 here, or more. The loss falls from
+    0.61 to 0.04 in 150 steps."""
+    timestep = 300
     folder = run(
         tmp_path / "run",
-        "run.steps=200",
-        "run.save_every=200",
-        "run.log_every=25",
-        "noise.timestep_low=300",
-        "optimiser.learning_rate=5e-3",
+        "run.steps=150",
+        "run.save_every=150",
+        f"noise.timestep_low={timestep}",
+        f"noise.timestep_high={timestep + 1}",
+        "optimiser.learning_rate=1e-2",
+        "optimiser.cooldown_steps=60",
         "optimiser.weight_decay=0",
         clips=FadingClips(),
         model=pass_noise_through(tiny_base()),
     )
-    first, *_, last = losses(folder)
-    assert schedule_alphas_cumprod("scaled_linear")[300:].mean() == pytest.approx(0.183, abs=1e-3)
-    assert first > 0.12 and last <= 0.09
+    alpha = schedule_alphas_cumprod("scaled_linear")[timestep].item()
+    signal = alpha * FadingClips().load(range(4)).latents.square().mean(dim=(2, 3, 4))
+    share = signal / (signal + 1 - alpha)
+    first, *_ = losses(folder)
+    assert first > share.mean() > 0.35
+    last = statistics.fmean(losses(folder)[-10:])
+    assert last < first / 10
+
+
+def test_training_that_ends_within_its_warmup_says_so(tmp_path, caplog):
+    Training(options(tmp_path / "a", "run.steps=3", "optimiser.warmup_steps=3"), ingredients())
+    assert "warmup" not in caplog.text
+    Training(options(tmp_path / "b", "run.steps=2", "optimiser.warmup_steps=3"), ingredients())
+    assert "run.steps=2 ends within optimiser.warmup_steps=3" in caplog.text
 
 
 def test_checkpoint_of_a_running_training_loads_and_samples(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from livephoto_core.training import samples
 from livephoto_core.training.ingredients import Snapshot
 from livephoto_core.training.loop import Training
 from livephoto_core.training.samples import SampleVideos, latent_images, write_animation
@@ -27,7 +28,7 @@ def test_animation_of_latents_is_written_for_every_clip(tmp_path):
     training = Training(options(tmp_path / "run"), given)
     before = [parameter.clone() for parameter in given.model.model.diffusion_model.parameters()]
     make_samples = SampleVideos(
-        given.model, given.clips, encoder=given.encoder[1], num_clips=2, num_steps=2
+        given.model, given.clips, cfg=2.5, encoder=given.encoder[1], num_clips=2, num_steps=2
     )
     snapshot = Snapshot(7, training.parts.config, training.parts.state_dict(), tmp_path)
     make_samples(snapshot)
@@ -41,6 +42,23 @@ def test_animation_of_latents_is_written_for_every_clip(tmp_path):
         given.model.model.diffusion_model.parameters(), before, strict=True
     ):
         assert torch.equal(parameter, value)
+
+
+def test_samples_are_guided_as_strongly_as_asked(tmp_path, monkeypatch):
+    asked = []
+
+    def sample(*arguments, cfg, **options):
+        asked.append(cfg)
+        return {"samples": torch.zeros(FRAMES, 4, 8, 8)}
+
+    monkeypatch.setattr(samples, "sample_livephoto", sample)
+    given = ingredients()
+    parts = Training(options(tmp_path / "run"), given).parts
+    make_samples = SampleVideos(
+        given.model, given.clips, cfg=2.5, encoder=given.encoder[1], num_clips=1
+    )
+    make_samples(Snapshot(7, parts.config, parts.state_dict(), tmp_path))
+    assert asked == [2.5]
 
 
 def test_latents_become_colours_of_their_full_range():

@@ -1,1 +1,4 @@
-"""The paper's claims, tested on the synthetic world: see `../REPORT.md`."""
+"""The paper's claims, tested on the synthetic world.
+
+The command writes `tables.md`, plots and frames; the verdicts are for `../REPORT.md`.
+"""

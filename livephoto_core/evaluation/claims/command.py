@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
-import logging
-from collections.abc import Callable
+import contextlib
+import importlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from ...atomic_files import write_atomically
-from ...shapes.base_model import BASE_MODEL_PATH
-from ...shapes.benchmark import Answer, Kind, as_rows
-from ...shapes.evaluation import EvaluationOptions
+from ...checkpoints import read_checkpoint
+from ...shapes.base_model import BASE_MODEL_PATH, open_base_model
+from ...shapes.clips import ShapesClips
 from ...shapes.shipped import LIVEPHOTO_PATH
-from ...training.state import checkpoint_path
-from .pictures import write_figures
-from .plots import plot_levels, plot_prior, plot_variants
-from .study import Study, run, training_folder
-from .sweeps import sweep_levels, sweep_prior
-from .tables import markdown_table, read_results
-from .variants import FULL
-from .words import measure_words, words_table
-
-_log = logging.getLogger(__name__)
-
-PRIOR_COUNTS: dict[Kind, int] = {"motion": 48, "level": 48}
-NUM_LEVEL_PROMPTS = 16
+from .report import write_report
+from .study import COUNTS, Study, count_option, run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,79 +24,83 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="folder; may be gone on with")
     parser.add_argument(
-        "--motion",
-        type=lambda text: None if text == "none" else Path(text),
-        default=LIVEPHOTO_PATH,
-        help="file whose motion modules all trainings start from, or none",
+        "--start-steps",
+        type=int,
+        default=Study.start_steps,
+        help="of the training of motion modules that all others start from; 0 for none",
     )
-    parser.add_argument("--steps", type=int, default=Study.num_steps, help="of each training")
+    parser.add_argument("--steps", type=int, default=Study.num_steps, help="of each other training")
     parser.add_argument("--clips-per-step", type=int, default=Study.clips_per_step, help="in all")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(Study.seeds), help="of each")
     parser.add_argument("--processes", type=int, default=Study.num_processes, help="of one thread")
+    for kind, count in COUNTS.items():
+        parser.add_argument(count_option(kind), type=int, default=count, help="questions of each")
+    parser.add_argument(
+        "--sampling-steps", type=int, default=Study.sampling_steps, help="of each answer"
+    )
     parser.add_argument("--base", type=Path, default=BASE_MODEL_PATH, help="the tiny base model")
     parser.add_argument(
         "--checkpoint",
         type=Path,
         default=LIVEPHOTO_PATH,
-        help="for levels and the prior; the trained variants are for the tables",
+        help="its levels and its prior are looked at too",
     )
     parser.add_argument("--comfyui", type=Path, help="ComfyUI's folder (or COMFYUI_PATH)")
 
 
 def run_command(given: argparse.Namespace) -> int:
-    """Trains and measures whatever is missing, then writes tables, plots and pictures."""
+    """Trains and measures whatever is missing, then writes tables, plots and pictures.
+
+    Raises:
+        ValueError: If an option cannot be used; that is known before any training.
+    """
     study = Study(
         data=given.data,
         output=given.output,
-        motion=given.motion,
+        start_steps=given.start_steps,
         num_steps=given.steps,
         clips_per_step=given.clips_per_step,
         seeds=tuple(given.seeds),
         num_processes=given.processes,
+        counts={kind: getattr(given, kind) for kind in COUNTS},
+        sampling_steps=given.sampling_steps,
         base=given.base,
+        checkpoint=given.checkpoint,
         comfyui=given.comfyui,
     )
+    check_needs(study)
     run(study)
-    options = EvaluationOptions(
-        base=study.base,
-        livephoto=given.checkpoint,
-        counts=PRIOR_COUNTS,
-        num_steps=study.sampling_steps,
-        num_processes=study.num_processes,
-        comfyui=study.comfyui,
-    )
-    write_report(study, options)
+    write_report(study)
     return 0
 
 
-def write_report(study: Study, options: EvaluationOptions) -> None:
-    """Writes `tables.md` and all PNG files into the study's folder.
+def check_needs(study: Study) -> None:
+    """Opens all that the study will need hours later.
 
-    Args:
-        study: A finished one.
-        options: Checkpoint and sampling for levels and the prior.
+    Raises:
+        ValueError: Naming what is missing, or the option whose file cannot be used.
     """
-    output = study.output
-    results = read_results(output, study.variants, study.seeds)
-    plot_variants(results, output / "variants.png")
-    plot_prior(_once(output / "prior.json", lambda: sweep_prior(options)), output / "prior.png")
-    rows = _once(output / "levels.json", lambda: as_rows(sweep_levels(options, NUM_LEVEL_PROMPTS)))
-    plot_levels([Answer(**row) for row in rows], output / "levels.png")
-    checkpoints = {
-        f"{FULL.name}, seed {seed}": checkpoint_path(
-            training_folder(output, FULL, seed), study.num_steps
-        )
-        for seed in study.seeds
-    }
-    words = measure_words({**checkpoints, options.livephoto.name: options.livephoto}, options)
-    write_figures(output, options)
-    tables = [markdown_table(results), words_table(words)]
-    write_atomically(output / "tables.md", ("\n\n".join(tables) + "\n").encode())
-    _log.info("Tables, plots and pictures are in %s.", output)
+    try:
+        importlib.import_module("matplotlib.figure")
+    except ImportError as error:
+        raise ValueError("The plots need matplotlib: install the extra `report`.") from error
+    from ...comfyui.standalone import use_comfyui
+
+    use_comfyui(study.comfyui)
+    from ...comfyui.demo_text import CaptionEncoder
+
+    with _blaming("--checkpoint"):
+        read_checkpoint(study.checkpoint)
+    with _blaming("--base"):
+        base = open_base_model(study.base)
+    with _blaming("--data"):
+        text_encoder = CaptionEncoder(base.config, base.part("text_encoder"))
+        ShapesClips(study.data, base, text_encoder, seed=0)
 
 
-def _once(path: Path, measure: Callable[[], Any]) -> Any:
-    """What `measure` gives, from the file if it has been measured before."""
-    if not path.exists():
-        write_atomically(path, json.dumps(measure(), indent=1).encode())
-    return json.loads(path.read_text())
+@contextlib.contextmanager
+def _blaming(option: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{option}: {error}") from error

@@ -1,54 +1,86 @@
-"""Frames to look at: one prompt at several levels, and prompts that contradict the picture."""
+"""Frames to look at: one prompt at all levels, and prompts that contradict the picture."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ...shapes.benchmark import make_questions
+from ...shapes.benchmark import Question, make_questions
 from ...shapes.evaluation import EvaluationOptions, animate, checkpoint_facts
+from .sweeps import at_all_levels
 
-LEVELS = (1, 4, 7, 10)
+NUM_CONFLICTS = 8
 _FRAMES = (0, 3, 6, 9, 12, 15)
 _SCALE = 2
-NUM_CONFLICTS = 8
+_LABEL_PX = 14
+
+Row = tuple[str, Tensor]
+"""A label and a clip (f h w 3), 0 to 1."""
 
 
-def write_figures(output: Path, options: EvaluationOptions) -> None:
-    """Writes `levels-frames.png` (figure 5) and `conflicts-frames.png` (figure 6).
+def write_level_frames(path: Path, options: EvaluationOptions) -> None:
+    """Writes one prompt at ten levels (figure 5).
 
     Args:
-        output: Folder.
+        path: PNG file.
         options: Checkpoint, sampling and ComfyUI.
     """
+    edges, size_px = checkpoint_facts(options)
+    prompts = make_questions("motion", 1, edges=edges, size_px=size_px)
+    questions = at_all_levels(prompts)
+    labels = [f"level {question.level}: {question.caption}" for question in questions]
+    clips = _animate_all(questions, options, size_px)
+    frame_sheet(list(zip(labels, clips, strict=True))).save(path)
+
+
+def write_conflict_frames(path: Path, variants: Mapping[str, EvaluationOptions]) -> None:
+    """Writes prompts that contradict the picture, of each the variants' clips in turn (figure 6).
+
+    Args:
+        path: PNG file.
+        variants: Checkpoint, sampling and ComfyUI, by the name to show.
+    """
+    sheet: list[list[Row]] = [[] for _ in range(NUM_CONFLICTS)]
+    for name, options in variants.items():
+        edges, size_px = checkpoint_facts(options)
+        questions = make_questions("conflicting", NUM_CONFLICTS, edges=edges, size_px=size_px)
+        clips = _animate_all(questions, options, size_px)
+        for rows, question, clip in zip(sheet, questions, clips, strict=True):
+            rows.append((f"{name}: {question.caption}", clip))
+    frame_sheet([row for rows in sheet for row in rows]).save(path)
+
+
+def _animate_all(
+    questions: Sequence[Question], options: EvaluationOptions, size_px: int
+) -> list[Tensor]:
     from ...comfyui.standalone import use_comfyui
 
     use_comfyui(options.comfyui)
     from ...comfyui.demo_animation import DemoAnimator
 
-    animator, facts = DemoAnimator(options.base, options.livephoto), checkpoint_facts(options)
-    size_px = facts.size_px
-    given = {"edges": facts.ssim_edges, "size_px": size_px}
-    [prompt] = make_questions("motion", 1, **given)
-    sheets = {
-        "levels": [dataclasses.replace(prompt, level=level) for level in LEVELS],
-        "conflicts": make_questions("conflicting", NUM_CONFLICTS, **given),
-    }
-    for name, questions in sheets.items():
-        clips = [animate(animator, question, options, size_px=size_px) for question in questions]
-        frame_sheet(clips).save(output / f"{name}-frames.png")
+    animator = DemoAnimator(options.base, options.livephoto)
+    return [animate(animator, question, options, size_px=size_px) for question in questions]
 
 
-def frame_sheet(clips: Sequence[Tensor]) -> Image.Image:
-    """A row for each clip (f h w 3), 0 to 1, with every third of its frames."""
-    rows = [torch.cat([clip[index] for index in _FRAMES], dim=1) for clip in clips]
-    values = (torch.cat(rows) * 255).round().to(torch.uint8).numpy()
-    image = Image.fromarray(np.ascontiguousarray(values))
+def frame_sheet(rows: Sequence[Row]) -> Image.Image:
+    """Each clip's label, and below it every third of its frames."""
+    strips = [_strip(clip) for _, clip in rows]
+    width, height = strips[0].width, strips[0].height + _LABEL_PX
+    sheet = Image.new("RGB", (width, height * len(rows)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, ((label, _), strip) in enumerate(zip(rows, strips, strict=True)):
+        draw.text((2, number * height + 1), label, fill="black")
+        sheet.paste(strip, (0, number * height + _LABEL_PX))
+    return sheet
+
+
+def _strip(clip: Tensor) -> Image.Image:
+    row = torch.cat([clip[index] for index in _FRAMES], dim=1)
+    image = Image.fromarray(np.ascontiguousarray((row * 255).round().to(torch.uint8).numpy()))
     size = (image.width * _SCALE, image.height * _SCALE)
     return image.resize(size, Image.Resampling.NEAREST)

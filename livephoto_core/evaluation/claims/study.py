@@ -2,14 +2,15 @@
 
 Everything lies in one folder and is made once: a study that was stopped goes on where it was.
 
-    <output>/motion.safetensors               the motion modules that all trainings start from
+    <output>/progress/settings.json           what decides on the results; it must stay the same
+    <output>/start-seed0/                     the training that all others start from
     <output>/<training>-seed<n>/              a folder of `training train`
     <output>/<variant>-seed<n>.json           figures and answers, as `shapes evaluate` writes them
 """
 
 from __future__ import annotations
 
-import dataclasses
+import hashlib
 import json
 import logging
 import os
@@ -17,28 +18,31 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...atomic_files import write_atomically
-from ...checkpoints import read_checkpoint, write_checkpoint
 from ...shapes.base_model import BASE_MODEL_PATH
 from ...shapes.benchmark import Kind, as_rows, score
+from ...shapes.clips import FACTS_FILE
 from ...shapes.evaluation import EvaluationOptions, evaluate
 from ...shapes.shipped import LIVEPHOTO_PATH
+from ...training.preparation.progress import check_settings
 from ...training.state import STATE_FILE, checkpoint_path
-from .variants import VARIANTS, Training, Variant
+from .variants import START, VARIANTS, Training, Variant
 
 _log = logging.getLogger(__name__)
 
 COUNTS: dict[Kind, int] = {
-    "motion": 48,
-    "conflicting": 48,
+    "motion": 96,
+    "conflicting": 96,
     "motion_only": 48,
     "without_text": 16,
     "level": 48,
 }
 """Questions of each kind for each variant and seed."""
+
+START_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,10 @@ class Study:
     Args:
         data: Clips, from `python -m livephoto_core.shapes clips`.
         output: Folder of the study.
-        motion: LivePhoto file whose motion modules all trainings start from, as one would start
-            from AnimateDiff's; their other parts are new. None trains from nothing, which on a CPU
-            is too short for sentences to be followed at all.
-        num_steps: Of each training; the learning rate falls over the last third.
+        start_steps: Of the training that all others start from, as one would start from
+            AnimateDiff's motion modules. With 0 they start from nothing, which on a CPU is too
+            short for sentences to be followed at all.
+        num_steps: Of each other training; the learning rate falls over the last third.
         clips_per_step: Over all processes.
         seeds: Of the trainings. The questions are the same for all.
         variants: Rows of the tables.
@@ -59,20 +63,22 @@ class Study:
         counts: Questions of each kind.
         sampling_steps: Denoising steps of an answer.
         base: File of the tiny base model.
+        checkpoint: Its levels and its prior are looked at beside those of the trained variant.
         comfyui: ComfyUI's folder; by default COMFYUI_PATH's.
     """
 
     data: Path
     output: Path
-    motion: Path | None = LIVEPHOTO_PATH
+    start_steps: int = 1500
     num_steps: int = 900
     clips_per_step: int = 16
     seeds: tuple[int, ...] = (0, 1)
     variants: tuple[Variant, ...] = VARIANTS
     num_processes: int = 2
-    counts: dict[Kind, int] | None = None
+    counts: dict[Kind, int] = field(default_factory=lambda: {**COUNTS})
     sampling_steps: int = 16
     base: Path = BASE_MODEL_PATH
+    checkpoint: Path = LIVEPHOTO_PATH
     comfyui: Path | None = None
 
 
@@ -80,7 +86,8 @@ def run(study: Study) -> None:
     """Makes whatever of the study is missing.
 
     Raises:
-        ValueError: If the clips a step cannot be shared evenly between the processes.
+        ValueError: If the clips a step cannot be shared evenly between the processes, or the folder
+            holds results that were made otherwise.
         RuntimeError: If a training fails; what it said is in its folder's `training.log`.
     """
     if study.clips_per_step % study.num_processes:
@@ -88,9 +95,9 @@ def run(study: Study) -> None:
             f"--clips-per-step must be a multiple of --processes, got {study.clips_per_step} and "
             f"{study.num_processes}."
         )
-    study.output.mkdir(parents=True, exist_ok=True)
-    if study.motion is not None:
-        write_motion_modules(study.motion, _motion_path(study))
+    check_settings(study.output, _settings(study))
+    if study.start_steps:
+        _train(study, START, START_SEED)
     for seed in study.seeds:
         for variant in study.variants:
             path = answers_path(study.output, variant, seed)
@@ -98,25 +105,22 @@ def run(study: Study) -> None:
                 continue
             _train(study, variant.training, seed)
             _log.info("Measuring: %s, seed %d.", variant.name, seed)
-            _measure(study, variant, seed, path)
+            answers = evaluate(variant_options(study, variant, seed))
+            content = {"figures": score(answers), "answers": as_rows(answers)}
+            write_atomically(path, json.dumps(content, indent=1).encode())
 
 
-def write_motion_modules(source: Path, path: Path) -> None:
-    """Writes the motion modules of a LivePhoto file as a file of their own."""
-    if path.exists():
-        return
-    checkpoint = read_checkpoint(source)
-    config = dataclasses.replace(
-        checkpoint.config,
-        input_conditioning=None,
-        content=None,
-        text_reweighting=None,
-        text_adapters=False,
+def variant_options(study: Study, variant: Variant, seed: int) -> EvaluationOptions:
+    """How a trained variant is measured."""
+    return EvaluationOptions(
+        base=study.base,
+        livephoto=trained_path(study, variant.training, seed),
+        counts=study.counts,
+        num_steps=study.sampling_steps,
+        prior=variant.prior,
+        num_processes=study.num_processes,
+        comfyui=study.comfyui,
     )
-    weights = {
-        name: tensor for name, tensor in checkpoint.state_dict.items() if name.startswith("motion.")
-    }
-    write_checkpoint(path, config, weights)
 
 
 def answers_path(output: Path, variant: Variant, seed: int) -> Path:
@@ -130,31 +134,47 @@ def training_folder(output: Path, training: Training, seed: int) -> Path:
     return output / f"{training.name}-seed{seed}"
 
 
-def _motion_path(study: Study) -> Path:
-    return study.output / "motion.safetensors"
-
-
-def _measure(study: Study, variant: Variant, seed: int, path: Path) -> None:
-    folder = training_folder(study.output, variant.training, seed)
-    answers = evaluate(
-        EvaluationOptions(
-            base=study.base,
-            livephoto=checkpoint_path(folder, study.num_steps),
-            counts=COUNTS if study.counts is None else study.counts,
-            num_steps=study.sampling_steps,
-            prior=variant.prior,
-            num_processes=study.num_processes,
-            comfyui=study.comfyui,
-        )
+def trained_path(study: Study, training: Training, seed: int) -> Path:
+    """The last checkpoint of a training."""
+    return checkpoint_path(
+        training_folder(study.output, training, seed), _num_steps(study, training)
     )
-    content = {"figures": score(answers), "answers": as_rows(answers)}
-    write_atomically(path, json.dumps(content, indent=1).encode())
+
+
+def _settings(study: Study) -> dict[str, int | str]:
+    """By the option to blame; seeds and variants may be added to a study."""
+    files = {
+        "--base": study.base,
+        "--data": study.data / FACTS_FILE,
+        "--checkpoint": study.checkpoint,
+    }
+    return {
+        "--steps": study.num_steps,
+        "--start-steps": study.start_steps,
+        "--clips-per-step": study.clips_per_step,
+        "--processes": study.num_processes,
+        "--sampling-steps": study.sampling_steps,
+        **{count_option(kind): count for kind, count in study.counts.items()},
+        **{
+            f"{option} (its sha256)": hashlib.sha256(path.read_bytes()).hexdigest()
+            for option, path in files.items()
+        },
+    }
+
+
+def count_option(kind: Kind) -> str:
+    """The command's option for the number of questions of a kind."""
+    return f"--{kind.replace('_', '-')}"
+
+
+def _num_steps(study: Study, training: Training) -> int:
+    return study.start_steps if training is START else study.num_steps
 
 
 def _train(study: Study, training: Training, seed: int) -> None:
-    folder = training_folder(study.output, training, seed)
-    if checkpoint_path(folder, study.num_steps).exists():
+    if trained_path(study, training, seed).exists():
         return
+    folder = training_folder(study.output, training, seed)
     folder.mkdir(exist_ok=True)
     log = folder / "training.log"
     _log.info("Training: %s, seed %d. Its words go to %s.", training.name, seed, log)
@@ -185,15 +205,16 @@ def _arguments(study: Study, training: Training, folder: Path, seed: int) -> Ite
         return
     yield from ("--preset", "shapes", "--base", str(study.base))
     yield from ("--data", str(study.data), "--output", str(folder))
-    if study.motion is not None:
-        yield from ("--init-from", str(_motion_path(study)))
+    if training is not START and study.start_steps:
+        yield from ("--init-from", str(trained_path(study, START, START_SEED)))
+    num_steps = _num_steps(study, training)
     settings = {
         "run.seed": seed,
-        "run.steps": study.num_steps,
+        "run.steps": num_steps,
         "run.batch_size": study.clips_per_step // study.num_processes,
         "run.save_every": 300,
         "run.sample_every": 0,
-        "optimiser.cooldown_steps": study.num_steps // 3,
+        "optimiser.cooldown_steps": num_steps // 3,
         "parts.text_adapters": "false",
     }
     for setting in (*(f"{name}={value}" for name, value in settings.items()), *training.settings):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from ...shapes.benchmark import Answer, Question, make_questions, score
 from ...shapes.evaluation import EvaluationOptions, answer, checkpoint_facts, evaluate
@@ -37,10 +37,9 @@ def sweep_levels(options: EvaluationOptions, num_prompts: int) -> list[Answer]:
     """
     facts = checkpoint_facts(options)
     prompts = make_questions("level", num_prompts, edges=facts.ssim_edges, size_px=facts.size_px)
-    return answer(options, list(_at_all_levels(prompts)))
+    return answer(options, at_all_levels(prompts))
 
 
-def _at_all_levels(prompts: Sequence[Question]) -> Iterator[Question]:
-    for prompt in prompts:
-        for level in LEVELS:
-            yield dataclasses.replace(prompt, level=level)
+def at_all_levels(prompts: Sequence[Question]) -> list[Question]:
+    """Each prompt with level 1 to 10."""
+    return [dataclasses.replace(prompt, level=level) for prompt in prompts for level in LEVELS]

@@ -1,16 +1,33 @@
-"""Plots and sheets: they are written, and show what they were given."""
+"""Plots are written, and show what they were given."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
+import pytest
 from PIL import Image
 
-from livephoto_core.evaluation.claims.pictures import frame_sheet
-from livephoto_core.evaluation.claims.plots import plot_levels, plot_prior, plot_variants
-from livephoto_core.evaluation.claims.tables import COLUMNS, spread
+from livephoto_core.evaluation.claims import plots
+from livephoto_core.evaluation.claims.plots import (
+    plot_levels,
+    plot_prior,
+    plot_variants,
+    plot_words,
+)
+from livephoto_core.evaluation.claims.results import COLUMNS, Outcome
 from livephoto_core.evaluation.claims.variants import VARIANTS
-from livephoto_core.shapes.benchmark import Answer
+from tests.evaluation.claims.outcomes import answer, outcome
+
+
+@pytest.fixture
+def axes(monkeypatch):
+    """The panels of a plot, by their titles."""
+    shown = {}
+
+    def keep(figure, path):
+        shown.update({axis.get_title(): axis for axis in figure.axes})
+
+    monkeypatch.setattr(plots, "_save", keep)
+    return shown
 
 
 def inked(path) -> float:
@@ -18,56 +35,54 @@ def inked(path) -> float:
     return float((np.asarray(Image.open(path).convert("L")) < 250).mean())
 
 
-def results(value: float):
-    return {variant: dict.fromkeys(COLUMNS, spread([value])) for variant in VARIANTS}
+def results(value: float, **changes):
+    return {variant: [outcome(value, **changes)] for variant in VARIANTS}
 
 
 def test_bars_grow_with_the_figures(tmp_path):
     shares = {}
     for value in (0.0, 1.0):
         path = tmp_path / f"{value}.png"
-        plot_variants(results(value), path)
+        plot_variants(results(value), path, true_similarity=value)
         shares[value] = inked(path)
     assert shares[1.0] > 2 * shares[0.0]
 
 
-def test_prior_is_plotted_for_the_figures_that_all_factors_have(tmp_path):
-    path = tmp_path / "prior.png"
-    plot_prior({"0": {"identity": 0.2}, "1": {"identity": 0.9, "motion_accuracy": 0.5}}, path)
-    one_panel = Image.open(path).size
-    plot_prior({factor: dict.fromkeys(COLUMNS, 0.5) for factor in ("0", "1", "2")}, path)
-    assert Image.open(path).size[1] > one_panel[1]
+def test_frame_similarity_is_shown_where_its_values_lie(tmp_path, axes):
+    shown = results(0.5, frame_similarity=0.992)
+    plot_variants(shown, tmp_path / "variants.png", true_similarity=0.995)
+    low, high = axes[COLUMNS["frame_similarity"].heading].get_xlim()
+    assert 99 < low < 99.2 < 99.5 < high < 100
+    [truth] = axes[COLUMNS["frame_similarity"].heading].lines
+    assert list(truth.get_xdata()) == pytest.approx([99.5, 99.5])
+    assert axes[COLUMNS["identity"].heading].get_xlim()[0] == 0
 
 
-def answer(asked: int, measured: int) -> Answer:
-    return Answer(
-        kind="level",
-        asked_motion="wave",
-        asked_level=asked,
-        motion="wave",
-        level=measured,
-        ssim=0.9,
-        first_frame_psnr_db=30.0,
-        keeps_shape=True,
-        keeps_colour=True,
-        frame_similarity=0.9,
-    )
+def test_variants_are_plotted_without_a_figure_that_was_not_measured(tmp_path, axes):
+    shown = {**results(0.5), VARIANTS[0]: [Outcome({"identity": 0.5}, [])]}
+    plot_variants(shown, tmp_path / "variants.png", true_similarity=0.9)
+    assert len(axes[COLUMNS["identity"].heading].patches) == len(VARIANTS)
+    assert len(axes[COLUMNS["motion_accuracy"].heading].patches) == len(VARIANTS) - 1
 
 
-def test_levels_of_the_same_answers_make_the_same_picture(tmp_path):
-    rising = [answer(level, level) for level in range(1, 11)] * 2
-    flat = [answer(level, 5) for level in range(1, 11)] * 2
-    pictures = []
-    for answers in (rising, rising, flat):
-        plot_levels(answers, tmp_path / "levels.png")
-        pictures.append((tmp_path / "levels.png").read_bytes())
-    assert pictures[0] == pictures[1] != pictures[2]
+def test_prior_is_plotted_for_the_figures_that_all_factors_have(tmp_path, axes):
+    sweep = {"0": {"identity": 0.2}, "1": {"identity": 0.9, "motion_accuracy": 0.5}}
+    plot_prior({"full": sweep, "given": sweep}, tmp_path / "prior.png")
+    [panel] = axes.values()
+    assert [list(line.get_ydata()) for line in panel.lines] == [[20, 90], [20, 90]]
 
 
-def test_sheet_has_a_row_for_each_clip_and_every_third_frame():
-    clip = torch.linspace(0, 1, 16).view(16, 1, 1, 1).expand(16, 4, 4, 3)
-    sheet = np.asarray(frame_sheet([clip, 1 - clip]))
-    assert sheet.shape == (16, 48, 3)
-    expected = (clip[[0, 3, 6, 9, 12, 15], 0, 0, 0] * 255).round().numpy()
-    np.testing.assert_array_equal(sheet[0, ::8, 0], expected)
-    np.testing.assert_array_equal(sheet[15, ::8, 0], 255 - expected)
+def test_levels_have_a_panel_for_each_checkpoint(tmp_path, axes):
+    rising = [answer(asked_level=level, level=level) for level in range(1, 11)] * 2
+    flat = [answer(asked_level=level, level=5) for level in range(1, 11)] * 2
+    plot_levels({"full": rising, "given": flat}, tmp_path / "levels.png")
+    means = {name: list(axis.lines[-1].get_ydata()) for name, axis in axes.items()}
+    assert means == {"full": list(range(1, 11)), "given": [5] * 10}
+
+
+def test_words_have_a_bar_for_each_kind_and_the_untrained_weight(tmp_path, axes):
+    means = {"motion": 0.75, "content": 0.25, "function": 0.5}
+    plot_words({"full": means, "given": means}, tmp_path / "words.png")
+    [axis] = axes.values()
+    assert [bar.get_height() for bar in axis.patches] == [0.75] * 2 + [0.25] * 2 + [0.5] * 2
+    assert set(axis.lines[0].get_ydata()) == {0.98}

@@ -1,62 +1,104 @@
-"""Tables and word figures of known results."""
+"""Tables of known results."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import pytest
-
+from livephoto_core.evaluation.claims.results import COLUMNS, Outcome
 from livephoto_core.evaluation.claims.study import answers_path
-from livephoto_core.evaluation.claims.tables import COLUMNS, Spread, markdown_table, read_results
-from livephoto_core.evaluation.claims.variants import TABLE_1, TABLE_2, VARIANTS
-from livephoto_core.evaluation.claims.words import mean_weights, words_table
+from livephoto_core.evaluation.claims.tables import motions_table, study_tables
+from livephoto_core.evaluation.claims.variants import FULL, OURS, TABLE_1, TABLE_2, VARIANTS
+from livephoto_core.shapes.scene import MOTIONS
+from livephoto_core.training.config import set_options
+from livephoto_core.training.presets import find_preset
+from tests.evaluation.claims.outcomes import answer, outcome
+
+HEADINGS = [column.heading for column in COLUMNS.values()]
 
 
-def write_figures(folder, variant, seed, **changes):
-    figures = {**dict.fromkeys(COLUMNS, 0.5), "first_frame_psnr_db": 30.0, **changes}
-    answers_path(folder, variant, seed).write_text(json.dumps({"figures": figures}))
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def rows(text: str, name: str) -> list[list[str]]:
+    """All table rows of a variant, in order."""
+    return [cells(line) for line in text.splitlines() if line.startswith(f"| {name} |")]
 
 
 def test_every_row_of_the_papers_tables_is_there_once():
     names = [variant.name for variant in VARIANTS]
-    assert len(set(names)) == len(names) == 6
-    assert {*TABLE_1, *TABLE_2} < {*VARIANTS}
-    assert TABLE_1[-1] is TABLE_2[0]
+    assert len(set(names)) == len(names) == 7
+    assert {*TABLE_1, *TABLE_2, *OURS} == {*VARIANTS}
+    assert TABLE_1[-1] is TABLE_2[0] is FULL
     paths = {answers_path(Path(), variant, seed) for variant in VARIANTS for seed in (0, 1)}
-    assert len(paths) == 12
+    assert len(paths) == 14
 
 
-def test_table_holds_means_and_ranges_over_the_seeds(tmp_path):
-    variant = TABLE_1[0]
-    for seed, (accuracy, psnr) in enumerate([(0.5, 25.0), (0.7, 26.0)]):
-        write_figures(tmp_path, variant, seed, motion_accuracy=accuracy, first_frame_psnr_db=psnr)
-    results = read_results(tmp_path, [variant], (0, 1))
-    assert results[variant]["motion_accuracy"].mean == pytest.approx(0.6)
-    header, rule, row = markdown_table(results).splitlines()
-    cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert len(cells) == len(header.strip("|").split("|")) == len(rule.strip("|").split("|"))
-    assert (cells[0], cells[1], cells[-1]) == ("reference latent", "60 ± 10", "25.5 ± 0.5")
-
-
-def test_one_seed_has_no_range(tmp_path):
-    write_figures(tmp_path, TABLE_1[0], 3, identity=0.25)
-    results = read_results(tmp_path, TABLE_1[:1], (3,))
-    assert results[TABLE_1[0]]["identity"] == Spread(0.25, 0.0)
-
-
-def test_unfinished_study_is_refused_by_the_missing_file(tmp_path):
-    write_figures(tmp_path, TABLE_1[0], 0)
-    with pytest.raises(ValueError, match="reference-latent-seed1.json is not there yet"):
-        read_results(tmp_path, TABLE_1[:1], (0, 1))
-
-
-def test_words_are_averaged_by_their_kind():
-    sentences = [
-        {"a": 0.9, "red": 0.2, "circle": 0.4, "moves": 0.8, "left": 1.0},
-        {"green": 0.3, "lightning": 0.6},
+def test_one_row_of_ours_has_the_papers_noise():
+    preset = find_preset("shapes").config
+    recipes = {v.name: set_options(preset, v.training.settings).noise for v in VARIANTS}
+    papers = find_preset("shapes-paper").config.noise
+    assert [name for name, noise in recipes.items() if noise == papers] == [
+        "full, the paper's noise and text drop"
     ]
-    means = mean_weights(sentences)
-    assert means["motion"] == pytest.approx((0.8 + 1.0 + 0.6) / 3)
-    assert means["content"] == pytest.approx((0.2 + 0.4 + 0.3) / 3)
-    assert words_table({"full": means}).splitlines()[-1] == "| full | 0.800 | 0.300 |"
+
+
+def test_tables_have_the_papers_form_and_share_the_row_of_full():
+    text = study_tables({variant: [outcome(0.5)] for variant in VARIANTS})
+    first, second, ours = (text.split("\n## ")[part] for part in (1, 2, 3))
+    for part, variants in ((first, TABLE_1), (second, TABLE_2), (ours, (FULL, *OURS))):
+        named = [cells(line)[0] for line in part.splitlines() if line.startswith("| ")]
+        without_full = [variant.name for variant in variants if variant is not FULL]
+        all_names = [variant.name for variant in variants]
+        assert named == ["variant", "---", *all_names, "variant", "---", *without_full]
+        assert cells(part.splitlines()[2])[1:-1] == HEADINGS
+
+
+def test_papers_numbers_stand_in_a_column_of_their_own_and_are_marked():
+    text = study_tables({variant: [outcome(0.5)] for variant in VARIANTS})
+    published = {variant.name: rows(text, variant.name)[0][-1] for variant in VARIANTS}
+    assert published == {
+        "reference latent": "82.3 / 91.7",
+        "+ content encoder": "85.9 / 93.2",
+        "full (+ prior inversion)": "90.8 / 95.2",
+        "without intensity": "90.3 / 94.8",
+        "without re-weighting": "90.1 / 93.9",
+        "full, text adapters": "–",
+        "full, the paper's noise and text drop": "–",
+    }
+    assert "another world and another scale" in text.replace("\n", " ")
+
+
+def test_row_shows_mean_and_range_of_the_seeds():
+    seeds = [outcome(0.5, first_frame_psnr_db=25.0), outcome(0.7, first_frame_psnr_db=26.0)]
+    [row] = rows(study_tables({FULL: seeds}), FULL.name)[:1]
+    assert row[1] == "60 (50 to 70)"
+    assert row[1 + list(COLUMNS).index("first_frame_psnr_db")] == "25.5 (25.0 to 26.0)"
+
+
+def test_figure_that_is_missing_is_a_dash():
+    figures = {**outcome(0.5).figures}
+    del figures["level_motion_accuracy"]
+    text = study_tables({FULL: [Outcome(figures, [])], TABLE_1[0]: [outcome(0.5)]})
+    place = 1 + list(COLUMNS).index("level_motion_accuracy")
+    assert rows(text, FULL.name)[0][place] == "–"
+    assert rows(text, TABLE_1[0].name)[1][place] == "–"
+
+
+def test_difference_says_whether_its_interval_excludes_zero():
+    right, wrong = answer(), answer(motion="nothing")
+    full = Outcome(outcome(1.0).figures, [right] * 20)
+    worse = Outcome(outcome(0.5).figures, [right, wrong] * 10)
+    text = study_tables({FULL: [full], TABLE_1[0]: [worse], TABLE_1[1]: [full]})
+    found = rows(text, TABLE_1[0].name)[1]
+    assert found[1].startswith("-50 (-") and found[1].endswith("), yes")
+    assert found[2] == "-50"  # the worst kind is no mean over answers
+    assert rows(text, TABLE_1[1].name)[1][1] == "+0 (+0 to +0), no"
+
+
+def test_motions_have_a_row_each_with_the_mean_of_the_seeds():
+    seeds = [outcome(0, motion_accuracy_of={"wave": value}) for value in (0.5, 0.75)]
+    table = motions_table({FULL: seeds}).splitlines()
+    assert [cells(line)[0] for line in table] == ["motion", "---", *MOTIONS]
+    assert cells(table[2 + MOTIONS.index("wave")]) == ["wave", "62"]
+    assert cells(table[2 + MOTIONS.index("still")]) == ["still", "–"]

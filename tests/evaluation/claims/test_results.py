@@ -1,0 +1,116 @@
+"""Figures over seeds, and differences with their intervals."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from livephoto_core.evaluation.claims.results import (
+    COLUMNS,
+    Outcome,
+    Spread,
+    bootstrap_interval,
+    difference,
+    read_results,
+    spread,
+)
+from livephoto_core.evaluation.claims.variants import TABLE_1
+from livephoto_core.shapes.benchmark import score
+from livephoto_core.shapes.scene import MOTIONS
+from tests.evaluation.claims.outcomes import answer, outcome, write_outcome
+
+KINDS = ("motion", "conflicting", "motion_only", "without_text", "level")
+
+
+def random_answers(seed: int, accuracy: float = 0.5):
+    rng = np.random.default_rng(seed)
+    return [
+        answer(
+            kind=kind,
+            asked_motion=motion,
+            motion=motion if rng.random() < accuracy else "nothing",
+            asked_level=int(rng.integers(1, 11)),
+            level=int(rng.integers(1, 11)),
+            keeps_shape=bool(rng.random() < 0.5),
+            keeps_colour=bool(rng.random() < 0.8),
+            first_frame_psnr_db=rng.normal(30),
+            frame_similarity=rng.random(),
+        )
+        for kind, motion in itertools.product(KINDS, MOTIONS)
+    ]
+
+
+def measured(seed: int, accuracy: float = 0.5) -> Outcome:
+    answers = random_answers(seed, accuracy)
+    return Outcome(dict(score(answers)), answers)
+
+
+def test_columns_take_the_means_that_the_benchmark_takes():
+    one, other = measured(1), measured(2)
+    averaged = [name for name, column in COLUMNS.items() if column.value]
+    assert {*COLUMNS} - {*averaged} == {"worst_motion_accuracy", "level_correlation"}
+    for name in averaged:
+        found = difference([one], [other], name)
+        answers = [
+            [COLUMNS[name].value(a) for a in of.answers if a.kind in COLUMNS[name].kinds]
+            for of in (one, other)
+        ]
+        assert one.figures[name] == pytest.approx(np.mean(answers[0]))
+        assert found.mean == pytest.approx(np.mean(answers[0]) - np.mean(answers[1]))
+        assert found.interval[0] < found.mean < found.interval[1]
+
+
+def test_spread_is_the_mean_and_the_range_over_the_seeds():
+    assert spread([outcome(0.5), outcome(0.75)], "identity") == Spread(0.625, 0.5, 0.75)
+    assert spread([Outcome({}, [])], "identity") is None
+
+
+def test_interval_is_that_of_the_central_limit_theorem():
+    values = np.random.default_rng(0).normal(1.0, 2.0, 400)
+    half_width = 1.96 * values.std() / 20
+    low, high = bootstrap_interval(values)
+    assert low == pytest.approx(values.mean() - half_width, abs=0.03)
+    assert high == pytest.approx(values.mean() + half_width, abs=0.03)
+
+
+def test_answers_are_compared_question_by_question():
+    # Every second question is hard for both: that is no noise of the difference.
+    full = [answer(first_frame_psnr_db=20.0 + 10 * (i % 2)) for i in range(40)]
+    worse = [answer(first_frame_psnr_db=a.first_frame_psnr_db - 1) for a in full]
+    found = difference(
+        [Outcome(dict(score(worse)), worse)] * 2,
+        [Outcome(dict(score(full)), full)] * 2,
+        "first_frame_psnr_db",
+    )
+    assert found.interval == pytest.approx((-1, -1)) and found.is_clear
+
+
+def test_difference_is_clear_only_where_its_interval_excludes_zero():
+    same = difference([measured(1)], [measured(2)], "motion_accuracy")
+    better = difference([measured(1, 1.0)], [measured(2, 0.1)], "motion_accuracy")
+    assert not same.is_clear and better.is_clear
+
+
+def test_figure_that_is_no_mean_has_a_difference_without_an_interval():
+    found = difference([outcome(0.5)], [outcome(0.75)], "level_correlation")
+    assert (found.mean, found.interval, found.is_clear) == (-0.25, None, False)
+
+
+def test_figure_that_was_not_measured_has_no_difference():
+    assert difference([Outcome({}, [])], [outcome(0.5)], "identity") is None
+
+
+def test_results_are_those_of_the_files(tmp_path):
+    answers = random_answers(3)
+    write_outcome(tmp_path, TABLE_1[0], 0, answers=answers, identity=0.25)
+    results = read_results(tmp_path, TABLE_1[:1], (0,))
+    [found] = results[TABLE_1[0]]
+    assert found.answers == answers and found.figures["identity"] == 0.25
+
+
+def test_unfinished_study_is_refused_by_the_missing_file(tmp_path):
+    write_outcome(tmp_path, TABLE_1[0], 0)
+    with pytest.raises(ValueError, match="reference-latent-seed1.json is not there yet"):
+        read_results(tmp_path, TABLE_1[:1], (0, 1))

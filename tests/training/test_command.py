@@ -1,0 +1,63 @@
+"""What `train` makes of its command line."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from livephoto_core.training import command
+from livephoto_core.training.config import FileOptions, TrainingConfig, set_options, write_options
+from livephoto_core.training.presets import PRESETS, find_preset
+
+
+def configuration(*arguments: str) -> TrainingConfig:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return command.configuration(parser.parse_args(arguments))
+
+
+@pytest.fixture
+def moved(tmp_path) -> Path:
+    """The folder of a training that was started elsewhere."""
+    options = "files.output=/old", "files.data=/clips", "run.seed=3", "run.steps=7"
+    write_options(tmp_path, set_options(TrainingConfig(), options))
+    return tmp_path
+
+
+def test_options_come_from_preset_then_files_then_settings():
+    given = "--preset", "shapes", "--data", "clips", "--init-from", "a", "--set", "run.seed=5"
+    config = configuration(*given, "--set", "files.init_from=b")
+    assert config.files == FileOptions(data="clips", init_from="b")
+    assert config.run.seed == 5
+    preset = find_preset("shapes").config
+    assert (config.noise, config.optimiser) == (preset.noise, preset.optimiser)
+
+
+def test_without_a_preset_options_are_the_defaults():
+    assert configuration() == TrainingConfig()
+
+
+def test_resumed_training_keeps_its_options_where_its_folder_lies_now(moved):
+    config = configuration("--resume", str(moved), "--set", "run.steps=9", "--data", "/new")
+    assert config.files == FileOptions(data="/new", output=str(moved))
+    assert (config.run.seed, config.run.steps) == (3, 9)
+
+
+@pytest.mark.parametrize("option", [("--output", "/new"), ("--set", "files.output=/new")])
+def test_resuming_into_another_folder_is_refused(moved, option):
+    with pytest.raises(ValueError, match="files.output is /new, but --resume goes on in"):
+        configuration("--resume", str(moved), *option)
+
+
+def test_preset_for_a_training_that_goes_on_is_refused(moved):
+    with pytest.raises(ValueError, match="--preset starts .* --resume goes on .* only one"):
+        configuration("--preset", "shapes", "--resume", str(moved))
+
+
+def test_help_says_what_every_preset_costs():
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    for preset in PRESETS.values():
+        assert preset.cost in parser.format_help()
