@@ -32,13 +32,6 @@ class DemoAnimator:
         self._livephoto = load_livephoto(livephoto)
         self._empty_prompt = self._encode("")
 
-    @property
-    def ssim_edges(self) -> tuple[float, ...]:
-        """The checkpoint's edges between motion levels."""
-        edges = self._livephoto.config.ssim_edges
-        assert edges, "every trained checkpoint stores its edges"
-        return edges
-
     @torch.inference_mode()
     def __call__(
         self,
@@ -90,18 +83,6 @@ class DemoAnimator:
     def patch_tokens(self, frames: Tensor) -> Tensor:
         """Of each frame by the tiny content encoder, (f h w 3) → (f n d)."""
         return self._content_encoder.encode(frames)
-
-    def word_weights(self, caption: str) -> dict[str, float]:
-        """Weight of every word of a sentence by the checkpoint, mean over the frames."""
-        _, weights = reweight_conditioning(
-            self._livephoto,
-            self._encode(caption),
-            num_frames=self._livephoto.config.num_frames,
-            text=caption,
-        )
-        assert weights, "the sentence is known"
-        means = weights.predicted.mean(dim=0).tolist()
-        return dict(zip(weights.words, means, strict=True))
 
     def _prior_noise(
         self, reference: LivePhotoReference, prior: tuple[float, float], seed: int

@@ -36,16 +36,23 @@ export function callAfter(target, name, action) {
 /**
  * Adds a widget that shows an element, as the last one: the front end counts widgets that are not
  * saved when it writes a workflow, and not when it reads one; among the others it would shift their
- * values. The node grows at once; by itself it does so while it is drawn, and is seen grown a
- * drawing later.
+ * values.
  */
 export function addDisplay(node, name, element, layout) {
   const options = { serialize: false, hideOnZoom: false, margin: MARGIN_PX, ...layout };
   const widget = node.addDOMWidget(name, name, element, options);
   widget.serialize = false;
+  makeRoom(node);
+  return widget;
+}
+
+/**
+ * Lets a node grow to what its widgets need. By itself it does so while it is drawn, and is seen
+ * grown when something else has it drawn again.
+ */
+export function makeRoom(node) {
   node.setSize([node.size[0], Math.max(node.size[1], node.computeSize()[1])]);
   node.setDirtyCanvas(true, true);
-  return widget;
 }
 
 /**
@@ -82,6 +89,6 @@ function addText(node, name) {
   const measure = () => (heightPx = words.offsetHeight || heightPx) + 2 * MARGIN_PX;
   const widget = addDisplay(node, name, frame, { getMinHeight: measure, getMaxHeight: measure });
   // The height depends on where the words break, known only when the front end has laid them out.
-  new ResizeObserver(() => node.setDirtyCanvas(true, true)).observe(words);
+  new ResizeObserver(() => makeRoom(node)).observe(words);
   return widget;
 }

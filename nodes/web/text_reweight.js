@@ -2,7 +2,7 @@
 
 import { app } from "../../scripts/app.js";
 import { onOutput } from "./node_outputs.js";
-import { addDisplay, callAfter, MARGIN_PX } from "./node_widgets.js";
+import { addDisplay, callAfter, makeRoom, MARGIN_PX } from "./node_widgets.js";
 import { WordWeightsView } from "./word_weights_view.js";
 
 const WORDS = "livephoto_words";
@@ -21,9 +21,9 @@ function addView(node) {
     write(text) {
       overrides.value = text;
       overrides.callback?.(text);
-      redrawCanvas();
+      node.setDirtyCanvas(true, true);
     },
-    resized: redrawCanvas,
+    resized: () => makeRoom(node),
   });
   forwardToCanvas(view.element);
   addDisplay(node, WORDS, view.element, { getMinHeight: () => view.height + 2 * MARGIN_PX });
@@ -35,10 +35,6 @@ function addView(node) {
 
 function isLinked(node, name) {
   return node.inputs?.some((input) => input.name === name && input.link != null);
-}
-
-function redrawCanvas() {
-  app.canvas?.setDirty(true, true);
 }
 
 /** The wheel zooms and the middle button moves the canvas here too, as over the rest of the node. */
