@@ -9,9 +9,8 @@ from torch import Tensor
 from .scene import COLOURS
 
 ONLY_SHAPES = (
-    "The demo model knows only coloured shapes, not photos: for those take the workflow pia "
-    "(public files) or animate_photo, with an SD-1.5 checkpoint. The README lists the files under "
-    "Install."
+    "The demo model knows only coloured shapes, not photos: for those take the workflow pia, with "
+    "an SD-1.5 checkpoint. The README lists the files under Install."
 )
 """What to tell someone whose picture is not of the world."""
 

@@ -92,8 +92,8 @@ def test_thirty_steps_reduce_the_loss_of_the_autoencoder(tmp_path):
     assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
 
 
-def test_thirty_steps_reduce_the_loss_of_the_content_encoder(tmp_path):
-    options = dataclasses.replace(OPTIONS, num_steps=30, batch_size=4)
+def test_sixty_steps_reduce_the_loss_of_the_content_encoder(tmp_path):
+    options = dataclasses.replace(OPTIONS, num_steps=60, batch_size=4)
     train(ContentEncoderTask(TINY_BASE, options), options, tmp_path)
     losses = [line["loss"] for line in logged(tmp_path)]
     assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
