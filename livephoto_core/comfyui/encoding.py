@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ import comfy.supported_models
 import comfy.utils
 import torch
 from torch import Tensor
+
+from ..file_digest import file_sha256
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,7 @@ def load_checkpoint_encoder(path: str | Path) -> CheckpointEncoder:
             f"--checkpoint: {path.name} lacks the {lacking}. Give a full checkpoint, as "
             "Save Checkpoint writes it."
         )
-    return CheckpointEncoder(path.name, _sha256(path), clip, vae, latent_format)
+    return CheckpointEncoder(path.name, file_sha256(path), clip, vae, latent_format)
 
 
 def sd15_latent_format(name: str, weights: dict[str, Tensor]) -> Any:
@@ -105,11 +106,3 @@ def sd15_latent_format(name: str, weights: dict[str, Tensor]) -> Any:
             f"--checkpoint: {name} is {found}; LivePhoto is trained on the text-to-image SD-1.5."
         )
     return config.latent_format
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -48,11 +48,11 @@ _GOLDEN_RATIO = 0.618  # spreads the starts of neighbouring streaks evenly
 def render_cue(scene: Scene, size_px: int = 128) -> Tensor:
     """A picture of a scene in which its motion can be seen.
 
-    Moves leave a trail that fades behind the shape, turns a trail of the white spot and an arc
-    around the shape, brightest ahead; waves a shadow on either side; what shrinks has a fading halo
-    of its former sizes, what grows a light rim as wide as its growth; camera motions also blur and
-    streak the background; what is conjured glows. Stillness is crisp. Slow scenes get the cue of a
-    speed of 0.6 of the highest, lest their words mean nothing.
+    Moves leave a trail that fades behind the shape, turns a trail of the white spot and an arc on
+    the side where the top of the shape turns to; waves a shadow on either side; what shrinks has a
+    fading halo of its former sizes, what grows a light rim as wide as its growth; camera motions
+    also blur and streak the background; what is conjured glows. Stillness is crisp. Slow scenes get
+    the cue of a speed of 0.6 of the highest, lest their words mean nothing.
 
     Args:
         scene: What happens.
@@ -144,21 +144,22 @@ def _draw_trail(image: Tensor, scene: Scene, grid: Tensor, past: Poses) -> Tenso
 
 
 def _arc(grid: Tensor, past: Poses) -> Tensor:
-    """An arc around a turning shape, brighter towards where it turns, (h w), 0 to 1.
+    """An arc beside a turning shape, on the side where its top turns to, (h w), 0 to 1.
 
-    The way of the spot alone is hardly seen in latents eight times smaller than the picture, and
-    then the words for both senses come to mean the same.
+    In high noise, where small latents get their layout, only what is the same in all pictures of a
+    sentence can be learnt. The way of the spot is not, nor an arc that turns with the shape: with
+    either, the words for both senses came to mean the same.
     """
     x, y = (
         part[-1]
         for part in local_coordinates(
-            grid, centre=past.centre, radius=past.radius, angle=past.angle
+            grid, centre=past.centre, radius=past.radius, angle=torch.zeros_like(past.angle)
         )
     )
-    turns = torch.atan2(y, x) / (2 * math.pi)
-    along = turns if past.angle[-1] > past.angle[0] else -turns
-    ring = (1 - (torch.hypot(x, y) - _ARC_RADIUS).abs() / _ARC_WIDTH).clamp(min=0)
-    return ring * (along % 1)
+    distance = torch.hypot(x, y)
+    ring = (1 - (distance - _ARC_RADIUS).abs() / _ARC_WIDTH).clamp(min=0)
+    side = x if past.angle[-1] > past.angle[0] else -x
+    return ring * (side / distance.clamp(min=_ARC_RADIUS / 2)).clamp(min=0)
 
 
 def _draw_inner_marks(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 
 from ..atomic_files import write_atomically
 from ..checkpoints import Checkpoint, read_checkpoint, write_checkpoint
+from ..file_digest import file_sha256
 from ..training.config import OPTIONS_FILE, TrainingConfig, list_options, read_options
 from ..training.log import LOG_FILE, read_log
 from ..training.state import STEP_ENTRY
@@ -34,7 +34,7 @@ def write_evaluation(path: Path, options: EvaluationOptions, answers: Sequence[A
     """
     content = {
         "options": {name: getattr(options, name) for name in _MEASURED_WITH},
-        "sha256": _sha256(options.livephoto),
+        "sha256": file_sha256(options.livephoto),
         "figures": score(answers),
         "answers": as_rows(answers),
     }
@@ -132,7 +132,7 @@ def _read_evaluation(path: Path, checkpoint: Path) -> dict[str, Any]:
             f"--evaluation: {path} does not say which file it is of, so not whether that is "
             f"--checkpoint {checkpoint}. {again}"
         )
-    if content["sha256"] != _sha256(checkpoint):
+    if content["sha256"] != file_sha256(checkpoint):
         raise ValueError(
             f"--evaluation: {path} is of another file than --checkpoint {checkpoint}. {again}"
         )
@@ -176,7 +176,3 @@ def _data_record(config: TrainingConfig) -> dict[str, object]:
         return {}
     facts = json.loads(path.read_bytes())
     return {name: facts[name] for name in ("seed", "num_clips") if name in facts}
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 import torch
 from scipy.spatial.distance import cosine
 from scipy.stats import spearmanr
 
 from livephoto_core.shapes.benchmark import (
-    Answer,
     as_rows,
     frame_similarity,
     judge,
@@ -22,29 +19,14 @@ from livephoto_core.shapes.captions import MOTION_WORDS, words
 from livephoto_core.shapes.rendering import render_clip
 from livephoto_core.shapes.scene import COLOURS, MOTIONS, SHAPES
 from livephoto_core.shapes.split import is_held_out
+from tests.shapes.answers import ANSWER, answer
 
 EDGES = (0.995, 0.99, 0.985, 0.98, 0.97, 0.96, 0.94, 0.92, 0.9)
-ANSWER = Answer(
-    kind="motion",
-    asked_motion="grow",
-    asked_level=3,
-    motion="grow",
-    level=3,
-    ssim=0.98,
-    first_frame_psnr_db=30.0,
-    keeps_shape=True,
-    keeps_colour=True,
-    frame_similarity=0.9,
-)
 TOKENS = torch.ones(16, 4, 8)
 
 
 def questions(kind, count=32):
     return make_questions(kind, count, edges=EDGES, size_px=64)
-
-
-def answer(**changes) -> Answer:
-    return dataclasses.replace(ANSWER, **changes)
 
 
 def test_questions_are_of_held_out_combinations_and_all_motions_alike():

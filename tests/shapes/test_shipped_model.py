@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,8 @@ from livephoto_core.shapes.evaluation import EvaluationOptions, evaluate
 from livephoto_core.shapes.shipped import LIVEPHOTO_PATH
 
 MAX_BYTES = 40e6
+README = Path(__file__).parents[2] / "README.md"
+MODEL_CARD = BASE_MODEL_PATH.parent / "MODEL_CARD.md"
 
 
 def test_weights_are_small_and_say_how_they_were_made():
@@ -30,6 +33,32 @@ def test_weights_are_small_and_say_how_they_were_made():
     assert set(PARTS) == {
         name.split(".")[0] for name in open_base_model(BASE_MODEL_PATH).file.tensors
     }
+
+
+@pytest.mark.parametrize("document", [README, MODEL_CARD], ids=["README", "model card"])
+def test_documents_have_the_figures_of_the_shipped_file(document):
+    metadata = read_checkpoint(LIVEPHOTO_PATH).metadata
+    figures, asked = json.loads(metadata["figures"]), json.loads(metadata["evaluation"])["counts"]
+    worst, lowest = min(figures["motion_accuracy_of"].items(), key=lambda item: item[1])
+    told = asked["motion"] + asked["level"]
+    rows = {
+        "motion follows": f"{figures['motion_accuracy']:.0%} of {asked['motion']} clips",
+        "in the worst kind": f"{lowest:.0%} ({worst.replace('_', ' ')})",
+        "with the text dropped": (
+            f"{figures['without_text_accuracy']:.0%} of {asked['without_text']} clips"
+        ),
+        "Spearman": f"{figures['level_correlation']:.2f} over {asked['level']} clips",
+        "level 1": f"{figures['level_1_ssim']:.3f}, {figures['level_1_measured']:.0f}",
+        "first frame": f"{figures['first_frame_psnr_db']:.1f} dB",
+        "shape and colour kept": (
+            f"{figures['identity']:.0%} of {told} clips "
+            f"(shape {100 * figures['shape_kept']:.0f} %, "
+            f"colour {100 * figures['colour_kept']:.0f} %)"
+        ),
+    }
+    table = [line for line in document.read_text("utf-8").splitlines() if line.startswith("| ")]
+    for what, measured in rows.items():
+        assert [line for line in table if what in line and f"| {measured} |" in line], what
 
 
 @pytest.fixture(scope="module")

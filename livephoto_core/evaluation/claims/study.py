@@ -10,8 +10,6 @@ Everything lies in one folder and is made once: a study that was stopped goes on
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import re
@@ -21,11 +19,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...atomic_files import write_atomically
+from ...file_digest import file_sha256
 from ...shapes.base_model import BASE_MODEL_PATH
-from ...shapes.benchmark import Kind, as_rows, score
+from ...shapes.benchmark import Kind
 from ...shapes.clips import FACTS_FILE
 from ...shapes.evaluation import EvaluationOptions, evaluate
+from ...shapes.export import write_evaluation
 from ...shapes.shipped import LIVEPHOTO_PATH
 from ...training.preparation.progress import check_settings
 from ...training.state import STATE_FILE, checkpoint_path
@@ -105,9 +104,9 @@ def run(study: Study) -> None:
                 continue
             _train(study, variant.training, seed)
             _log.info("Measuring: %s, seed %d.", variant.name, seed)
-            answers = evaluate(variant_options(study, variant, seed))
-            content = {"figures": score(answers), "answers": as_rows(answers)}
-            write_atomically(path, json.dumps(content, indent=1).encode())
+            options = variant_options(study, variant, seed)
+            answers = evaluate(options)
+            write_evaluation(path, options, answers)
 
 
 def variant_options(study: Study, variant: Variant, seed: int) -> EvaluationOptions:
@@ -155,10 +154,7 @@ def _settings(study: Study) -> dict[str, int | str]:
         "--processes": study.num_processes,
         "--sampling-steps": study.sampling_steps,
         **{count_option(kind): count for kind, count in study.counts.items()},
-        **{
-            f"{option} (its sha256)": hashlib.sha256(path.read_bytes()).hexdigest()
-            for option, path in files.items()
-        },
+        **{f"{option} (its sha256)": file_sha256(path) for option, path in files.items()},
     }
 
 

@@ -15,7 +15,8 @@ from livephoto_core.evaluation.claims.plots import (
 )
 from livephoto_core.evaluation.claims.results import COLUMNS, Outcome
 from livephoto_core.evaluation.claims.variants import VARIANTS
-from tests.evaluation.claims.outcomes import answer, outcome
+from tests.evaluation.claims.outcomes import outcome
+from tests.shapes.answers import answer
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from livephoto_core.evaluation.claims.results import (
 from livephoto_core.evaluation.claims.variants import TABLE_1
 from livephoto_core.shapes.benchmark import score
 from livephoto_core.shapes.scene import MOTIONS
-from tests.evaluation.claims.outcomes import answer, outcome, write_outcome
+from tests.evaluation.claims.outcomes import outcome, write_outcome
+from tests.shapes.answers import answer
 
 KINDS = ("motion", "conflicting", "motion_only", "without_text", "level")
 

@@ -243,7 +243,14 @@ def test_study_of_other_clips_is_refused(begun, tmp_path):
 
 def test_seeds_and_variants_may_be_added(begun, monkeypatch):
     asked = []
-    monkeypatch.setattr(study_module, "_train", lambda _, training, seed: asked.append(seed))
+
+    def train(study, training, seed):
+        asked.append(seed)
+        checkpoint = trained_path(study, training, seed)
+        checkpoint.parent.mkdir(parents=True)
+        checkpoint.touch()
+
+    monkeypatch.setattr(study_module, "_train", train)
     monkeypatch.setattr(study_module, "evaluate", lambda options: [])
     run(replace(begun, variants=(FULL,), seeds=(0, 7)))
     assert asked == [0, 7]

@@ -11,7 +11,8 @@ from livephoto_core.evaluation.claims.variants import FULL, OURS, TABLE_1, TABLE
 from livephoto_core.shapes.scene import MOTIONS
 from livephoto_core.training.config import set_options
 from livephoto_core.training.presets import find_preset
-from tests.evaluation.claims.outcomes import answer, outcome
+from tests.evaluation.claims.outcomes import outcome
+from tests.shapes.answers import answer
 
 HEADINGS = [column.heading for column in COLUMNS.values()]
 
