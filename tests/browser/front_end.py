@@ -57,6 +57,7 @@ IS_READY = """
 SETTINGS = {
     "Comfy.TutorialCompleted": True,
     "Comfy.Workflow.ShowMissingModelsWarning": False,
+    "Comfy.ColorPalette": "dark",
     "Comfy.VueNodes.Enabled": False,
     "Comfy.Minimap.Visible": False,
     "Comfy.EnableWorkflowViewRestore": False,
@@ -188,6 +189,15 @@ class FrontEnd:
         self.page.evaluate(
             "([name, value]) => app.extensionManager.setting.set(name, value)", [name, value]
         )
+
+    @contextlib.contextmanager
+    def setting(self, name: str, value: Any) -> Iterator[None]:
+        """Give one of `SETTINGS` another value for a while."""
+        self.set_setting(name, value)
+        try:
+            yield
+        finally:
+            self.set_setting(name, SETTINGS[name])
 
     def show_previews(self, method: str = "latent2rgb") -> None:
         """Choose the kind of previews in the settings, from where every prompt takes it."""

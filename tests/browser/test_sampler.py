@@ -20,7 +20,7 @@ from tests.browser.sampler_page import (
     MEASURED,
     REFERENCE,
     SAMPLER,
-    measured_demo,
+    short_demo,
 )
 
 pytestmark = pytest.mark.browser
@@ -73,7 +73,7 @@ def show_nodes(front_end, *nodes):
 def front_end(opened):
     front_end = opened.front_end
     front_end.show_previews()
-    workflow = measured_demo()
+    workflow = short_demo()
     # Of its own for every test, or ComfyUI would take the video of another from its cache.
     workflow[SAMPLER]["inputs"]["seed"] = next(SEEDS)
     front_end.load_api_workflow(workflow)
@@ -132,7 +132,7 @@ def test_words_are_in_the_front_ends_language(front_end, screenshot, language, w
     title = definitions["LivePhotoSampler"]["display_name"]
     with in_language(front_end, language):
         assert page.evaluate("LiteGraph.createNode('LivePhotoSampler').title") == title
-        front_end.load_api_workflow(measured_demo())
+        front_end.load_api_workflow(short_demo())
         front_end.set_widget(SAMPLER, "motion_intensity", 10)
         assert page.evaluate(LABEL, SAMPLER).startswith(f"{word} · ")
         send_measured(front_end, {"level": 3, "ssim": 0.9, "asked": None})
@@ -305,7 +305,7 @@ def test_frames_of_a_photo_show_only_the_measured_level(front_end):
         "1": DEMO["1"],
         "2": {"class_type": "RepeatImageBatch", "inputs": {"image": ["1", 4], "amount": 3}},
         MEASURE: {"class_type": "MotionIntensity", "inputs": {"images": ["2", 0]}},
-        "12": {"class_type": "PreviewImage", "inputs": {"images": [MEASURE, 3]}},
+        "13": {"class_type": "PreviewImage", "inputs": {"images": [MEASURE, 3]}},
     }
     front_end.load_api_workflow(workflow)
     assert run(front_end)["type"] == "execution_success"
@@ -351,7 +351,7 @@ def test_sampler_is_found_by_what_an_artist_calls_it(front_end, screenshot):
     ],
 )
 def test_wrong_wiring_is_explained(front_end, screenshot, node, inputs, where, sentence):
-    workflow = measured_demo()
+    workflow = short_demo()
     workflow[node]["inputs"] |= inputs
     workflow[node]["inputs"] = {k: v for k, v in workflow[node]["inputs"].items() if v is not None}
     front_end.load_api_workflow(workflow)

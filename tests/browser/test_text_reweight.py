@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 
@@ -374,19 +373,10 @@ def test_wheel_and_middle_button_move_the_canvas(shown):
     assert shown.overrides() == ""
 
 
-@contextlib.contextmanager
-def setting(front_end, name, value, before):
-    front_end.set_setting(name, value)
-    try:
-        yield
-    finally:
-        front_end.set_setting(name, before)
-
-
 @pytest.mark.parametrize("palette", ["dark", "light"])
 def test_text_is_readable_on_every_shade(shown, palette, screenshot):
     shown.load_and_run(overrides="red:2, heart:0, moves:1.2")
-    with setting(shown.front_end, "Comfy.ColorPalette", palette, "dark"):
+    with shown.front_end.setting("Comfy.ColorPalette", palette):
         shown.settle()
         contrasts = shown.element.locator(".word").evaluate_all(CONTRASTS)
         screenshot(f"words_{palette}")
@@ -396,7 +386,7 @@ def test_text_is_readable_on_every_shade(shown, palette, screenshot):
 
 def test_words_can_be_dragged_in_vue_nodes(shown, screenshot):
     shown.load_and_run(overrides="heart:1")
-    with setting(shown.front_end, "Comfy.VueNodes.Enabled", True, False):
+    with shown.front_end.setting("Comfy.VueNodes.Enabled", True):
         expect(shown.page.locator(".lg-node").first).to_be_visible()
         shown.settle()
         shown.drag("heart", 50, 0)
