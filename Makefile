@@ -2,8 +2,9 @@
 PYTHON ?= python3
 ENVIRONMENT_PYTHON = $(PYTHON) -m harness python
 COMFYUI ?= 0.30.0
+TEST_PROCESSES ?= 2
 
-.PHONY: test lint pytest benchmark comfyui demo evaluate
+.PHONY: test lint pytest benchmark benchmark-training comfyui demo evaluate
 
 test: lint pytest
 
@@ -12,12 +13,16 @@ lint:
 	$(ENVIRONMENT_PYTHON) -m ruff format --check
 	$(ENVIRONMENT_PYTHON) -m pyright
 
+# Files of tests are shared between processes; 0 runs all in one.
 pytest:
-	$(ENVIRONMENT_PYTHON) -m pytest $(PYTEST_ARGUMENTS)
+	$(ENVIRONMENT_PYTHON) -m pytest --numprocesses=$(TEST_PROCESSES) $(PYTEST_ARGUMENTS)
 
 # By hand: prints a table, checks nothing.
 benchmark:
 	$(ENVIRONMENT_PYTHON) -m tests.benchmarks $(ARGS)
+
+benchmark-training:
+	$(ENVIRONMENT_PYTHON) -m tests.benchmarks.training $(ARGS)
 
 # A ComfyUI with the pack, for trying things in a browser.
 comfyui:

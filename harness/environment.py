@@ -92,7 +92,7 @@ def prepare_front_end(environment: Environment) -> Path | None:
     if _own_checkout() or release is None or release.front_end == NEWEST.front_end:
         return None
     folder = home() / f"front-end-{release.front_end}"
-    with _lock():
+    with home_lock():
         if not folder.is_dir():
             scratch = folder.with_name(f".{folder.name}.partial")
             shutil.rmtree(scratch, ignore_errors=True)
@@ -123,7 +123,7 @@ def _own_checkout() -> Environment | None:
 def _prepare_tree(python: Path, version: str) -> Path:
     tree = home() / f"ComfyUI-{version}"
     if not tree.is_dir():
-        with _lock():
+        with home_lock():
             if not tree.is_dir():
                 obtain_tree(python, find_release(version), destination=tree, log=_log())
     return tree
@@ -136,7 +136,7 @@ def _prepare_venv() -> Path:
     inputs = _venv_inputs(folder)
     if _holds(stamp, inputs):
         return python
-    with _lock():
+    with home_lock():
         if not _holds(stamp, inputs):
             # pip can't undo a half-made environment: start again. Downloads come from pip's cache.
             shutil.rmtree(folder, ignore_errors=True)
@@ -202,8 +202,8 @@ def _log() -> Path:
 
 
 @contextlib.contextmanager
-def _lock() -> Iterator[None]:
-    """Let one process at a time change the folder."""
+def home_lock() -> Iterator[None]:
+    """Let one process at a time change the folder; not for nested use."""
     home().mkdir(parents=True, exist_ok=True)
     with (home() / "lock").open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)

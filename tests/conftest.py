@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
 import pytest
+
+BROWSER_TESTS = "tests/browser/"
+
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    # Before torch is imported, and for the servers that tests start too. Threads of several
+    # processes that wait for the same core slow each other down tenfold.
+    _processes = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _processes)))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,6 +32,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if gpu_tests:
         config.hook.pytest_deselected(items=gpu_tests)
         items[:] = [item for item in items if item not in gpu_tests]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Gives a file's tests to one process, and those of the browser: two would be in a rush."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFileAndOneBrowser(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0]
+            return BROWSER_TESTS if file.startswith(BROWSER_TESTS) else file
+
+    return ByFileAndOneBrowser(config, log)
 
 
 @pytest.fixture(scope="session")

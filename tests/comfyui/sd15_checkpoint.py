@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from harness.environment import home
+from harness.environment import home, home_lock
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -74,17 +74,22 @@ def sd15_checkpoint() -> Path:
     recipe += inspect.getsource(_checkpoint_modules) + inspect.getsource(random_state_dict)
     digest = hashlib.sha256(recipe.encode()).hexdigest()[:12]
     path = home() / "checkpoints" / f"sd15-random-{digest}.safetensors"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for outdated in path.parent.glob("sd15-random-*"):
-            outdated.unlink()
-        weights: dict[str, Tensor] = {}
-        for prefix, module in _checkpoint_modules():
-            weights |= random_state_dict(module, prefix=prefix, dtype=torch.float16)
-        scratch = path.with_suffix(".partial")
-        save_file(weights, scratch)
-        scratch.rename(path)
+    with home_lock():
+        if not path.is_file():
+            _write(path)
     return path
+
+
+def _write(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for outdated in path.parent.glob("sd15-random-*"):
+        outdated.unlink()
+    weights: dict[str, Tensor] = {}
+    for prefix, module in _checkpoint_modules():
+        weights |= random_state_dict(module, prefix=prefix, dtype=torch.float16)
+    scratch = path.with_suffix(".partial")
+    save_file(weights, scratch)
+    scratch.rename(path)
 
 
 def _checkpoint_modules() -> Iterator[tuple[str, nn.Module]]:
