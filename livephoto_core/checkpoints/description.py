@@ -41,6 +41,8 @@ def advise(config: LivePhotoConfig) -> list[str]:
         lines.append("Motion intensity: heeded (PIA's small, medium and large motion).")
     else:
         lines.append("Motion intensity: not heeded.")
+    if not config.text_reweighting:
+        lines.append("Text Reweight: only overrides count.")
     return lines
 
 

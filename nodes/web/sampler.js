@@ -35,7 +35,8 @@ function withoutWord(label) {
 /**
  * Keeps the word in the slider's label, which both renderers draw beside the number, and of which
  * Vue nodes cut off the end. It is saved only where the user gave the slider a name, and shifts no
- * values as a widget would.
+ * values as a widget would. A slider whose value comes from elsewhere has no word: a subgraph shows
+ * the label of the one inside beside its own value.
  */
 function nameIntensity(node) {
   const slider = node.widgets?.find((widget) => widget.name === "motion_intensity");
@@ -43,10 +44,12 @@ function nameIntensity(node) {
   const show = () => {
     // The name as it is now: it may be translated, or the user's own.
     const name = withoutWord(slider.label ?? slider.name);
-    slider.label = `${wordOf(slider.value)} · ${name}`;
+    const input = node.inputs?.find(({ widget }) => widget?.name === slider.name);
+    slider.label = input?.link == null ? `${wordOf(slider.value)} · ${name}` : name;
   };
   callAfter(slider, "callback", show);
   callAfter(node, "onConfigure", show);
+  callAfter(node, "onConnectionsChange", show);
   show();
 }
 

@@ -63,7 +63,7 @@ export class WordWeightsView {
     this.predicted = output.livephoto_predicted;
     this.used = output.livephoto_used;
     this.hint = words.length
-      ? translate("Drag a word; double-click resets it.")
+      ? translate("Drag a word; double-click resets it; point at it for its frames.")
       : translate("The words are not known here: write the sentence into text.");
     if (isNew) this.createButtons();
     this.update();
@@ -78,7 +78,7 @@ export class WordWeightsView {
     const isMarked = largest > Math.min(...means);
     for (const [index, button] of this.buttons.entries()) {
       const { mean, isSet } = weights[index];
-      button.style.setProperty("--shade", mean / Math.max(1, largest));
+      button.style.setProperty("--shade", largest > 0 ? mean / largest : 0);
       button.classList.toggle("largest", isMarked && mean === largest);
       button.classList.toggle("set", isSet);
       button.lastChild.textContent = mean.toFixed(2);

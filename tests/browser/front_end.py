@@ -168,7 +168,7 @@ class FrontEnd:
         self.url = url
         self.console_messages: list[str] = []
         page.on("console", self._note_message)
-        page.on("pageerror", lambda error: self.console_messages.append(str(error)))
+        page.on("pageerror", lambda error: self.console_messages.append(f"{error}\n{error.stack}"))
 
     def open(self, query: str = "") -> None:
         """Go to the server's address, with a query such as "?template=…", and wait until ready."""

@@ -78,6 +78,15 @@ values => {
 """
 
 
+INTENSITY_LABEL = """
+() => {
+    const blueprint = app.graph.nodes.find(node => node.isSubgraphNode?.())
+    const widget = blueprint.widgets.find(widget => widget.name === "motion_intensity")
+    return widget.label ?? widget.name
+}
+"""
+
+
 def load_frame(front_end: FrontEnd) -> None:
     """The nodes around the blueprint: demo model, motion checkpoint, what takes its outputs."""
     template = json.loads((WORKFLOWS / "api" / "demo.json").read_text())
@@ -133,6 +142,7 @@ def test_blueprint_makes_a_video_of_the_demo_model(opened, screenshot):
     front_end.page.evaluate(CONNECT, NODES | {"links": LINKS})
     front_end.page.evaluate(SET, VALUES)
     run = queue(front_end)
+    assert "·" not in front_end.page.evaluate(INTENSITY_LABEL), "the word is of the one inside"
     screenshot("blueprint")
     check_sent(run.prompt)
     check_shown_inside(front_end)

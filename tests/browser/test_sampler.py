@@ -29,6 +29,7 @@ LOCALES = WORKFLOWS.parent / "locales"
 SEEDS = itertools.count(1000)
 LABEL = "id => app.graph.getNodeById(id).widgets.find(w => w.name === 'motion_intensity').label"
 SAVED_VALUES = "id => app.graph.serialize().nodes.find(n => n.id == id).widgets_values"
+REASON = "livephoto_error"
 CANVAS = f"({WIDGET})(['{SAMPLER}', '{LOOP}'])?.element"
 PICTURES = """async ([canvas, enough, rounds]) => {
     const pictures = new Set()
@@ -358,6 +359,20 @@ def test_wrong_wiring_is_explained(front_end, screenshot, node, inputs, where, s
     failed = run(front_end)
     assert failed["type"] == "execution_error"
     assert failed["node_id"] == where
-    assert sentence in failed["exception_message"]
+    front_end.wait_for_text(where, REASON, sentence)
     show_nodes(front_end, where)
     screenshot(f"wrong_wiring_{where}")
+    front_end.set_widget("6", "frames", 16)
+    run(front_end)
+    assert (front_end.shown_text(where, REASON) is None) == (where == SAMPLER)
+
+
+def test_error_of_another_pack_is_not_ours_to_explain(front_end):
+    inputs = {"string": "a", "regex_pattern": "(", "replace": ""}
+    workflow = {
+        "1": {"class_type": "RegexReplace", "inputs": inputs},
+        "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}},
+    }
+    front_end.load_api_workflow(workflow)
+    assert run(front_end)["type"] == "execution_error"
+    assert front_end.shown_text("1", REASON) is None

@@ -15,6 +15,7 @@ from tests.checkpoints.weight_files import TINY, animatediff_shapes, write_archi
 
 NO_PHOTO = "Knows no photo: connect Prior Inversion."
 HEEDED, NOT_HEEDED = "Motion intensity: heeded.", "Motion intensity: not heeded."
+NO_WEIGHTS = "Text Reweight: only overrides count."
 V3 = animatediff_shapes(32)
 PIA = V3 | {"conv_in.weight": (320, 9, 3, 3), "conv_in.bias": (320,)}
 
@@ -36,16 +37,17 @@ def test_public_encoder_is_named(size):
 
 def test_animatediff_knows_no_photo_and_no_intensity(tmp_path: Path):
     checkpoint = read_checkpoint(write_archive(tmp_path / "v3_sd15_mm.ckpt", V3))
-    assert advise(checkpoint.config) == [NO_PHOTO, NOT_HEEDED]
+    assert advise(checkpoint.config) == [NO_PHOTO, NOT_HEEDED, NO_WEIGHTS]
 
 
 def test_pia_heeds_intensity_in_its_own_way(tmp_path: Path):
     checkpoint = read_checkpoint(write_archive(tmp_path / "pia.ckpt", PIA))
     assert advise(checkpoint.config) == [
-        "Motion intensity: heeded (PIA's small, medium and large motion)."
+        "Motion intensity: heeded (PIA's small, medium and large motion).",
+        NO_WEIGHTS,
     ]
 
 
 def test_parts_without_a_photo_or_intensity_need_neither():
     assert advise(replace(TINY, content=None)) == [HEEDED]
-    assert advise(LivePhotoConfig(motion=MotionConfig())) == [NO_PHOTO, NOT_HEEDED]
+    assert advise(LivePhotoConfig(motion=MotionConfig())) == [NO_PHOTO, NOT_HEEDED, NO_WEIGHTS]

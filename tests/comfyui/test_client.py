@@ -125,7 +125,7 @@ def test_lines_in_the_readme_fetch_a_video(every_comfyui_server, workflow, tmp_p
 
 
 def test_lines_in_the_readme_are_few():
-    assert readme_lines().count("\n") <= 17
+    assert readme_lines().count("\n") <= 16
 
 
 def without_optional_values(workflow: dict[str, Any], object_info: dict[str, Any]) -> dict:
