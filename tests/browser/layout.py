@@ -85,6 +85,7 @@ MIN_HEIGHTS_PX = {
     "LivePhotoLoader": 240,
     "ReferenceEncode": 440,
     "LivePhotoSampler": 620,
+    "SaveVideo": 400,
     "MotionIntensity": 340,
     "PreviewImage": 240,
 }

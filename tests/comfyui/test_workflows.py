@@ -124,6 +124,7 @@ def test_new_seed_repeats_neither_loading_nor_inversion(comfyui_server, sd15_che
         "VAEDecode",
         "CreateVideo",
         "SaveVideo",
+        "MotionIntensity",
     }
     assert result.num_previews >= 2
 
