@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 _BACKGROUND, _INK, _FAINT, _ACCENT = (24, 24, 27), (244, 244, 245), (82, 82, 91), (59, 130, 246)
-_LINE_PX = 16
+_FONT_PX = 24  # nodes show the chart at half its size or less
 
 
 def ssim_chart(ssim: Sequence[float], level: int, edges: Sequence[float]) -> Tensor:
@@ -27,11 +27,11 @@ def ssim_chart(ssim: Sequence[float], level: int, edges: Sequence[float]) -> Ten
     Returns:
         Image, (1 320 640 3) in 0…1.
     """
-    font = ImageFont.load_default(size=16)
+    text = {"font": ImageFont.load_default(size=_FONT_PX), "fill": _INK}
     image = Image.new("RGB", (640, 320), _BACKGROUND)
     draw = ImageDraw.Draw(image)
     floor = _floor(ssim, edges)
-    left, top, right, bottom = 66, 40, 608, 292
+    left, top, right, bottom = 84, 44, 600, 280
 
     def y(value: float) -> float:
         return bottom - (value - floor) / (1.0 - floor) * (bottom - top)
@@ -43,14 +43,14 @@ def ssim_chart(ssim: Sequence[float], level: int, edges: Sequence[float]) -> Ten
     shown = [1.0, *(edge for edge in edges if edge > floor), floor]
     for number, (above, below) in enumerate(pairwise(shown), start=1):
         draw.line((left, y(below), right, y(below)), fill=_FAINT)
-        if y(below) - y(above) >= _LINE_PX:
-            draw.text((right + 8, (y(above) + y(below)) / 2 - 9), str(number), font=font, fill=_INK)
+        if y(below) - y(above) >= _FONT_PX:
+            draw.text((right + 8, (y(above) + y(below)) / 2), str(number), **text, anchor="lm")
     for value in (floor, 1.0):
-        draw.text((8, y(value) - 9), f"{value:.3f}", font=font, fill=_INK)
-    title = f"motion level {level} of 10     SSIM of adjacent frames {sum(ssim) / len(ssim):.3f}"
-    draw.text((left, 10), title, font=font, fill=_INK)
-    draw.text((left, bottom + 6), "frames", font=font, fill=_INK)
-    draw.text((right - 10, 10), "level", font=font, fill=_INK)
+        draw.text((left - 8, y(value)), f"{value:.3f}", **text, anchor="rm")
+    title = f"motion level {level} of 10, mean SSIM {sum(ssim) / len(ssim):.3f}"
+    draw.text((left, top - 14), title, **text, anchor="ls")
+    draw.text((left, bottom + 28), "frames (low bars: much motion)", **text, anchor="ls")
+    draw.text((632, top - 14), "level", **text, anchor="rs")
     return _as_images(image)
 
 

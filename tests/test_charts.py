@@ -9,8 +9,8 @@ from torch import Tensor
 from livephoto_core.charts import ssim_chart
 from livephoto_core.motion_intensity import DEFAULT_EDGES, motion_level
 
-PLOT_PX = 252
-LEFT, RIGHT, TOP = 66, 608, 40
+PLOT_PX = 236
+LEFT, RIGHT, TOP = 84, 600, 44
 LINE = torch.tensor([82, 82, 91]) / 255
 
 
