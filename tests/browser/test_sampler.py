@@ -349,6 +349,7 @@ def test_sampler_is_found_by_what_an_artist_calls_it(front_end, screenshot):
     [
         ("6", {"frames": 8}, SAMPLER, "Set frames of Text Reweight to 16."),
         (REFERENCE, {"clip_vision": None}, REFERENCE, "was trained with content tokens of"),
+        (LOADER, {"file": "pia.ckpt"}, LOADER, "pia.ckpt is empty"),
     ],
 )
 def test_wrong_wiring_is_explained(front_end, screenshot, node, inputs, where, sentence):
