@@ -80,8 +80,8 @@ PRESETS = {
             "run.batch_size=8 (11 clips/s)"
         ),
         expected_score=(
-            "after 28,800 clips by an earlier recipe and 91,200 by this one, not from nothing: "
-            "motion 87 %, level 0.88, first frame 32 dB, identity 65 %"
+            "after 28,800 clips by an earlier recipe and 129,600 by this one, not from nothing: "
+            "motion 93 %, level 0.90, first frame 32 dB, identity 72 %"
         ),
     ),
     "shapes-paper": Preset(
