@@ -59,6 +59,7 @@ def _evaluate(given: argparse.Namespace) -> None:
         seed=given.seed,
         num_processes=given.processes,
         comfyui=given.comfyui,
+        bf16=given.bf16,
     )
     answers = evaluate(options)
     _show(score(answers))
@@ -110,6 +111,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluation.add_argument("--seed", type=int, default=0, help="of scenes and noise")
     evaluation.add_argument("--processes", type=int, default=2, help="of one thread each")
+    evaluation.add_argument(
+        "--bf16", action="store_true", help="compute in bf16: faster where the CPU knows it"
+    )
     evaluation.add_argument("--output", type=Path, help="JSON of figures and all answers")
     evaluation.set_defaults(run=_evaluate)
     export = commands.add_parser("export", help="write a trained checkpoint as the pack ships it")

@@ -49,6 +49,7 @@ class EvaluationOptions:
         num_processes: Each with one thread: on networks this small, threads cost more than they
             save.
         comfyui: ComfyUI's folder; by default COMFYUI_PATH's.
+        bf16: Whether to compute in bf16 (autocast) as a training does; ComfyUI takes fp32 on a CPU.
     """
 
     base: Path
@@ -60,6 +61,7 @@ class EvaluationOptions:
     seed: int = 0
     num_processes: int = 2
     comfyui: Path | None = None
+    bf16: bool = False
 
 
 def evaluate(options: EvaluationOptions) -> list[Answer]:
@@ -134,15 +136,17 @@ def animate(
 ) -> Tensor:
     """The frames (f h w 3), 0 to 1, that answer a question."""
     picture = render_clip(question.scene, num_frames=1, size_px=size_px)[0]
-    return animator(
-        picture,
-        question.caption,
-        level=question.level,
-        seed=question.seed,
-        num_steps=options.num_steps,
-        cfg=options.cfg,
-        prior=options.prior,
-    )
+    with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
+        frames = animator(
+            picture,
+            question.caption,
+            level=question.level,
+            seed=question.seed,
+            num_steps=options.num_steps,
+            cfg=options.cfg,
+            prior=options.prior,
+        )
+    return frames.float()
 
 
 _animate_question: Callable[[Question], Clip]

@@ -20,7 +20,7 @@ from .clips import FACTS_FILE
 from .evaluation import EvaluationOptions
 
 _TRAIN = "-m livephoto_core.training train"
-_MEASURED_WITH = ("counts", "num_steps", "cfg", "prior", "seed")
+_MEASURED_WITH = ("counts", "num_steps", "cfg", "prior", "seed", "bf16")
 _EVALUATION_ENTRIES = {"options", "sha256", "figures"}
 
 

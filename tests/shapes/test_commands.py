@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from harness.environment import prepare
 from livephoto_core.checkpoints import read_checkpoint
+from livephoto_core.comfyui.demo_animation import DemoAnimator
 from livephoto_core.shapes.__main__ import main
 from livephoto_core.shapes.benchmark import make_questions
-from livephoto_core.shapes.evaluation import EvaluationOptions
+from livephoto_core.shapes.evaluation import EvaluationOptions, animate
 from livephoto_core.training.__main__ import main as train
 from tests.shapes.base_models import TINY_BASE, write_random_base
 
@@ -63,7 +65,7 @@ def test_evaluation_answers_every_question(base, checkpoint, tmp_path, capsys):
     output = tmp_path / "new folder" / "answers.json"
     arguments = ["--base", str(base), "--livephoto", str(checkpoint), "--output", str(output)]
     counts = ["--motion", "2", "--without-text", "1", "--level", "1", "--steps", "2"]
-    counts += ["--motion-only", "1", "--prior", "0.03", "0.02"]
+    counts += ["--motion-only", "1", "--prior", "0.03", "0.02", "--bf16"]
     assert main(["evaluate", *arguments, *counts, "--processes", "2", *COMFYUI]) == 0
     written = json.loads(output.read_text())
     edges = read_checkpoint(checkpoint).config.ssim_edges
@@ -86,8 +88,22 @@ def test_evaluation_answers_every_question(base, checkpoint, tmp_path, capsys):
         "cfg": EvaluationOptions.cfg,
         "prior": [0.03, 0.02],
         "seed": 0,
+        "bf16": True,
     }
     assert written["sha256"] == sha256(checkpoint)
+
+
+def test_evaluation_in_bf16_shows_nearly_the_same(base, checkpoint):
+    edges = read_checkpoint(checkpoint).config.ssim_edges
+    [question] = make_questions("motion", 1, edges=edges, size_px=32)
+    exact = EvaluationOptions(base=base, livephoto=checkpoint, counts={}, num_steps=2)
+    animator = DemoAnimator(base, checkpoint)
+    frames, rounded = (
+        animate(animator, question, options, size_px=32)
+        for options in (exact, replace(exact, bf16=True))
+    )
+    assert rounded.dtype == torch.float32
+    assert 0 < (rounded - frames).abs().mean() < 0.02
 
 
 def test_export_is_half_as_large_and_says_how_it_was_made(checkpoint, tmp_path):

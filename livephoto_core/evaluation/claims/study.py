@@ -119,6 +119,7 @@ def variant_options(study: Study, variant: Variant, seed: int) -> EvaluationOpti
         prior=variant.prior,
         num_processes=study.num_processes,
         comfyui=study.comfyui,
+        bf16=True,  # as in the trainings
     )
 
 
