@@ -63,7 +63,7 @@ export class WordWeightsView {
     this.predicted = output.livephoto_predicted;
     this.used = output.livephoto_used;
     this.hint = words.length
-      ? translate("Drag a word; double-click resets it; point at it for its frames.")
+      ? translate("Drag a word; double-click resets; hover for frames.")
       : translate("The words are not known here: write the sentence into text.");
     if (isNew) this.createButtons();
     this.update();
