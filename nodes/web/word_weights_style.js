@@ -51,7 +51,12 @@ export const STYLE = `
 .livephoto-words .frames.shown { visibility: visible; }
 .livephoto-words .frames.unused { display: none; }
 .livephoto-words .frames path { fill: rgb(59 130 246 / 80%); }
-.livephoto-words .caption { padding-bottom: 2px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.livephoto-words .caption {
+  padding-bottom: 2px;
+  overflow: hidden;
+  text-overflow: ellipsis;
+  white-space: nowrap;
+}
 .livephoto-words .frames.unused ~ .caption { white-space: normal; }
 .livephoto-words .warning { color: var(--error-text); overflow-wrap: anywhere; }
 `;

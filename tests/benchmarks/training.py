@@ -1,11 +1,11 @@
-"""Clips per second of a training step, and the share of the machine's peak that it reaches.
+"""Clips per second of a training, and the share of the machine's peak that it reaches.
 
     make benchmark-training                      # preset shapes on the tiny base model, one thread
     make benchmark-training ARGS="--base sd15 --size 256 --batch 4 --device cuda"
 
-A step is what `training train` does with a batch of one process: forward, backward, AdamW. torch
-counts the FLOP of forward and backward; the peak is the fastest product of two large bf16 matrices
-on the same threads or GPU. Clips are random, and SD-1.5's weights too, which costs the same.
+It is the training loop itself, in one process, on random clips; SD-1.5's weights are random too.
+torch counts the FLOP of a step; the peak is the fastest product of two large bf16 matrices on the
+same threads or GPU.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -22,40 +22,32 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import Dinov2Config, Dinov2Model
 
 from harness.environment import prepare
-from livephoto_core.training.config import TrainingConfig
-from livephoto_core.training.data import ClipFacts, Clips
-from livephoto_core.training.presets import find_preset
 
 _PRESETS = {"shapes": "shapes", "sd15": "webvid-256"}
-_NUM_FRAMES, _NUM_TOKENS, _LATENT_CHANNELS = 16, 77, 4
-_EDGES = tuple(1 - 0.1 * level for level in range(1, 10))
+_NUM_FRAMES = 16
 _MATRIX_SIDE = {"cpu": 2048, "cuda": 8192}
 
 
 def main() -> None:
-    """Times steps and prints a line of figures."""
+    """Trains for some steps and prints a line of figures."""
     options = _options()
     sys.path.insert(0, str(prepare().comfyui))
     from comfy.cli_args import args
 
     args.cpu = options.device == "cpu"
     torch.set_num_threads(options.threads)
-    config = find_preset(_PRESETS[options.base]).config
-    make_base = _tiny_base if options.base == "shapes" else _sd15_base
-    step = _Step(config, *make_base(), options)
-    step.run()  # warms up allocators and caches
+    ingredients = _ingredients(options)
     with FlopCounterMode(display=False) as counter:
-        step.backward()
-    flop = counter.get_total_flops()
-    seconds = _fastest(step.run, options)
-    side = _MATRIX_SIDE[options.device]
-    matrix = torch.randn(side, side, dtype=torch.bfloat16, device=options.device)
-    peak = 2 * side**3 / _fastest(lambda: matrix @ matrix, options)
+        _train(options, ingredients, num_steps=1)
+    flop_per_clip = counter.get_total_flops() / options.batch
+    # The first step warms up allocators and caches.
+    clips_per_s = max(_train(options, ingredients, num_steps=1 + options.rounds)[1:])
+    rate, peak = flop_per_clip * clips_per_s, _peak(options)
     print(
         f"{options.base}, {_NUM_FRAMES} frames of {options.size}×{options.size} px, "
         f"{options.batch} clips a batch, {options.device}, {options.threads} thread(s): "
-        f"{options.batch / seconds:.2f} clips/s, {flop / options.batch / 1e9:.1f} GFLOP a clip, "
-        f"{flop / seconds / 1e9:.0f} GFLOP/s, {flop / seconds / peak:.0%} of {peak / 1e9:.0f}"
+        f"{clips_per_s:.2f} clips/s, {flop_per_clip / 1e9:.1f} GFLOP a clip, "
+        f"{rate / 1e9:.0f} GFLOP/s, {rate / peak:.0%} of {peak / 1e9:.0f}"
     )
 
 
@@ -70,70 +62,22 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@dataclass
-class _Facts:
-    """As much of a `ClipSource` as building the parts needs."""
+def _ingredients(options: argparse.Namespace) -> Any:
+    from livephoto_core.training.data import ClipFacts
+    from livephoto_core.training.ingredients import Ingredients
+    from tests.training.tiny_training import EDGES, RandomClips
 
-    facts: ClipFacts
-
-    def load(self, numbers: Sequence[int]) -> Clips:
-        raise NotImplementedError
-
-
-class _Step:
-    """A training step on random clips."""
-
-    def __init__(
-        self,
-        config: TrainingConfig,
-        model: Any,
-        encoder: tuple[str, Dinov2Model],
-        options: argparse.Namespace,
-    ) -> None:
-        from livephoto_core.comfyui.training_unet import TrainingUNet
-        from livephoto_core.training.ingredients import Ingredients, make_parts
-        from livephoto_core.training.loss import ClipLoss, draw
-        from livephoto_core.training.optimiser import make_optimiser
-
-        width = model.model.model_config.unet_config["context_dim"]
-        facts = ClipFacts(
-            num_frames=_NUM_FRAMES,
-            size_px=(options.size, options.size),
-            latent_channels=_LATENT_CHANNELS,
-            context_dim=width,
-            ssim_edges=_EDGES,
-            empty_text=torch.randn(_NUM_TOKENS, width),
-        )
-        parts = make_parts(config, Ingredients(model, _Facts(facts), encoder))
-        unet = TrainingUNet(model, parts, device=options.device, recompute=config.run.recompute)
-        loss = ClipLoss(
-            unet,
-            encoder=encoder[1].float().requires_grad_(False),
-            facts=facts,
-            bf16=config.run.bf16,
-            weight_exponent=config.noise.weight_exponent,
-        )
-        self._loss = loss.to(options.device)
-        self._optimiser = make_optimiser(config.optimiser, parts.parameters())
-        side = options.size // 8
-        shape = (_NUM_FRAMES, _LATENT_CHANNELS, side, side)
-        self._clips = Clips(
-            latents=torch.randn(options.batch, *shape),
-            text=torch.randn(options.batch, _NUM_TOKENS, width),
-            references=torch.rand(options.batch, options.size, options.size, 3),
-            ssim=(0.5,) * options.batch,
-            captions=("",) * options.batch,
-        ).to(options.device)
-        numbers = range(options.batch)
-        self._draws = draw(config.noise, seed=0, numbers=numbers, shape=shape).to(options.device)
-
-    def backward(self) -> None:
-        self._loss(self._clips, self._draws).mean().backward()
-
-    def run(self) -> None:
-        self.backward()
-        self._optimiser.step()
-        self._optimiser.zero_grad(set_to_none=True)
+    model, encoder = _tiny_base() if options.base == "shapes" else _sd15_base()
+    context_dim = model.model.model_config.unet_config["context_dim"]
+    facts = ClipFacts(
+        num_frames=_NUM_FRAMES,
+        size_px=(options.size, options.size),
+        latent_channels=4,
+        context_dim=context_dim,
+        ssim_edges=EDGES,
+        empty_text=torch.zeros(77, context_dim),
+    )
+    return Ingredients(model, RandomClips(options.batch, clip_facts=facts), encoder)
 
 
 def _tiny_base() -> tuple[Any, tuple[str, Dinov2Model]]:
@@ -150,19 +94,43 @@ def _sd15_base() -> tuple[Any, tuple[str, Dinov2Model]]:
     from tests.comfyui.tiny_models import tiny_sd15
 
     config = Dinov2Config(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16)
-    return tiny_sd15(UNetLayout()), ("dinov2-large", Dinov2Model(config))
+    return tiny_sd15(UNetLayout()), ("dinov2-large", Dinov2Model(config).requires_grad_(False))
 
 
-def _fastest(action: Callable[[], object], options: argparse.Namespace) -> float:
-    """Seconds of the fastest round."""
-    seconds = []
+def _train(options: argparse.Namespace, ingredients: Any, *, num_steps: int) -> list[float]:
+    """Clips per second of each step."""
+    from livephoto_core.training.config import set_options
+    from livephoto_core.training.log import read_log
+    from livephoto_core.training.loop import train
+    from livephoto_core.training.presets import find_preset
+
+    with TemporaryDirectory() as folder:
+        assignments = (
+            f"files.output={folder}/training",
+            f"run.steps={num_steps}",
+            f"run.batch_size={options.batch}",
+            "run.accumulation=1",
+            "run.log_every=1",
+            "run.sample_every=0",
+            "run.sensitivity_every=0",
+            "optimiser.warmup_steps=0",
+            "optimiser.cooldown_steps=0",
+        )
+        train(set_options(find_preset(_PRESETS[options.base]).config, assignments), ingredients)
+        return [line["clips_per_s"] for line in read_log(Path(folder, "training"))]
+
+
+def _peak(options: argparse.Namespace) -> float:
+    """FLOP per second."""
+    side, seconds = _MATRIX_SIDE[options.device], []
+    matrix = torch.randn(side, side, dtype=torch.bfloat16, device=options.device)
     for _ in range(options.rounds):
         start = time.perf_counter()
-        action()
+        matrix @ matrix
         if options.device == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
-    return min(seconds)
+    return 2 * side**3 / min(seconds)
 
 
 if __name__ == "__main__":

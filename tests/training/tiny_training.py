@@ -47,8 +47,14 @@ def facts() -> ClipFacts:
 class RandomClips:
     """An endless source that repeats `num_clips` clips."""
 
-    def __init__(self, num_clips: int = 4, *, with_references: bool = True) -> None:
-        self.facts = facts()
+    def __init__(
+        self,
+        num_clips: int = 4,
+        *,
+        with_references: bool = True,
+        clip_facts: ClipFacts | None = None,
+    ) -> None:
+        self.facts = clip_facts or facts()
         self._num_clips = num_clips
         self._with_references = with_references
 
@@ -64,11 +70,12 @@ class RandomClips:
         )
 
     def _make(self, number: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        generator = torch.Generator().manual_seed(number)
+        generator, (width, height) = torch.Generator().manual_seed(number), self.facts.size_px
+        frames, channels = self.facts.num_frames, self.facts.latent_channels
         return (
-            torch.randn(FRAMES, 4, SIZE, SIZE, generator=generator),
-            torch.randn(77, CONTEXT_DIM, generator=generator),
-            torch.rand(SIZE * 8, SIZE * 8, 3, generator=generator),
+            torch.randn(frames, channels, height // 8, width // 8, generator=generator),
+            torch.randn(self.facts.empty_text.shape, generator=generator),
+            torch.rand(height, width, 3, generator=generator),
         )
 
 
