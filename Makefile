@@ -13,9 +13,9 @@ lint:
 	$(ENVIRONMENT_PYTHON) -m ruff format --check
 	$(ENVIRONMENT_PYTHON) -m pyright
 
-# Files of tests are shared between processes; 0 runs all in one.
+# Files of tests are shared between processes; 0 runs all in one. One that dies ends the run.
 pytest:
-	$(ENVIRONMENT_PYTHON) -m pytest --numprocesses=$(TEST_PROCESSES) $(PYTEST_ARGUMENTS)
+	$(ENVIRONMENT_PYTHON) -m pytest --numprocesses=$(TEST_PROCESSES) --max-worker-restart=0 $(PYTEST_ARGUMENTS)
 
 # By hand: prints a table, checks nothing.
 benchmark:

@@ -55,7 +55,10 @@ def sd15_checkpoint() -> Path:
 
 
 class _Servers:
-    """Starts at most one server per version, when a test first asks for it."""
+    """Starts at most one server per version, when a test first asks for it.
+
+    Only the server asked for last keeps its models: several GiB where they are of SD-1.5's size.
+    """
 
     def __init__(self, stack: ExitStack, folder: pytest.TempPathFactory) -> None:
         self._stack = stack
@@ -73,10 +76,13 @@ class _Servers:
                 arguments=["--preview-method", "auto"],
             )
             self._running[version] = self._stack.enter_context(server)
+        for other in self._running.values():
+            if other is not server and other.is_running:
+                other.client().free()
         return server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Servers]:
     with ExitStack() as stack:
         yield _Servers(stack, tmp_path_factory)
@@ -84,7 +90,7 @@ def _servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Servers]:
 
 @pytest.fixture
 def comfyui_server(_servers: _Servers) -> ComfyUIServer:
-    """The newest supported ComfyUI with the pack; one process for all tests."""
+    """The newest supported ComfyUI with the pack; one process for a file's tests."""
     return _servers.get(comfyui_versions()[0])
 
 

@@ -51,15 +51,16 @@ def config_for(kind: str, layout: UNetLayout) -> LivePhotoConfig:
 def diffusers_network(model, livephoto) -> UNetMotionModel:
     config = livephoto.config
     channels = 9 if config.input_conditioning else 4
-    network = UNetMotionModel(
-        in_channels=channels,
-        block_out_channels=config.layout.block_channels,
-        cross_attention_dim=config.layout.context_dim,
-        num_attention_heads=8,
-        motion_num_attention_heads=8,
-        motion_max_seq_length=config.motion.position_length,
-        use_motion_mid_block=config.motion.has_middle,
-    ).requires_grad_(False)
+    with torch.device("meta"):  # it shares our weights: twice SD-1.5's would be several GiB more
+        network = UNetMotionModel(
+            in_channels=channels,
+            block_out_channels=config.layout.block_channels,
+            cross_attention_dim=config.layout.context_dim,
+            num_attention_heads=8,
+            motion_num_attention_heads=8,
+            motion_max_seq_length=config.motion.position_length,
+            use_motion_mid_block=config.motion.has_middle,
+        ).requires_grad_(False)
     base = model.model.diffusion_model.state_dict()
     names = comfy.utils.unet_to_diffusers(model.model.model_config.unet_config)
     weights = {theirs: base[ours] for theirs, ours in names.items() if ours in base}
@@ -67,7 +68,7 @@ def diffusers_network(model, livephoto) -> UNetMotionModel:
     if config.input_conditioning:
         added = livephoto.parts.input_conditioning.conv.weight
         weights["conv_in.weight"] = torch.cat([weights["conv_in.weight"], added], dim=1)
-    network.load_state_dict(weights, strict=True)
+    network.load_state_dict(weights, strict=True, assign=True)
     for module in network.modules():
         if isinstance(module, AnimateDiffTransformer3D):
             module.norm.__class__ = PerFrameGroupNorm
