@@ -14,6 +14,7 @@ from ...shapes.clips import ShapesClips
 from ...shapes.shipped import LIVEPHOTO_PATH
 from .report import write_report
 from .study import COUNTS, Study, count_option, run
+from .variants import ROWS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=Study.num_steps, help="of each other training")
     parser.add_argument("--clips-per-step", type=int, default=Study.clips_per_step, help="in all")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(Study.seeds), help="of each")
+    parser.add_argument(
+        "--rows", choices=tuple(ROWS), default="all", help="the paper's tables only, or ours too"
+    )
     parser.add_argument("--processes", type=int, default=Study.num_processes, help="of one thread")
     for kind, count in COUNTS.items():
         parser.add_argument(count_option(kind), type=int, default=count, help="questions of each")
@@ -61,6 +65,7 @@ def run_command(given: argparse.Namespace) -> int:
         num_steps=given.steps,
         clips_per_step=given.clips_per_step,
         seeds=tuple(given.seeds),
+        variants=ROWS[given.rows],
         num_processes=given.processes,
         counts={kind: getattr(given, kind) for kind in COUNTS},
         sampling_steps=given.sampling_steps,

@@ -28,7 +28,7 @@ from ...shapes.export import write_evaluation
 from ...shapes.shipped import LIVEPHOTO_PATH
 from ...training.preparation.progress import check_settings
 from ...training.state import STATE_FILE, checkpoint_path
-from .variants import START, VARIANTS, Training, Variant
+from .variants import ROWS, START, Training, Variant
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,8 @@ class Study:
         start_steps: Of the training that all others start from, as one would start from
             AnimateDiff's motion modules. With 0 they start from nothing, which on a CPU is too
             short for sentences to be followed at all.
-        num_steps: Of each other training; the learning rate falls over the last third.
+        num_steps: Of each other training; the learning rate rises over the first tenth and
+            falls over the last third.
         clips_per_step: Over all processes.
         seeds: Of the trainings. The questions are the same for all.
         variants: Rows of the tables.
@@ -72,7 +73,7 @@ class Study:
     num_steps: int = 900
     clips_per_step: int = 16
     seeds: tuple[int, ...] = (0, 1)
-    variants: tuple[Variant, ...] = VARIANTS
+    variants: tuple[Variant, ...] = ROWS["all"]
     num_processes: int = 2
     counts: dict[Kind, int] = field(default_factory=lambda: {**COUNTS})
     sampling_steps: int = 16
@@ -211,6 +212,7 @@ def _arguments(study: Study, training: Training, folder: Path, seed: int) -> Ite
         "run.batch_size": study.clips_per_step // study.num_processes,
         "run.save_every": 300,
         "run.sample_every": 0,
+        "optimiser.warmup_steps": num_steps // 10,
         "optimiser.cooldown_steps": num_steps // 3,
         "parts.text_adapters": "false",
     }

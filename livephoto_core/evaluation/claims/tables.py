@@ -34,6 +34,8 @@ def study_tables(results: Results) -> str:
     blocks = [_NOTE]
     for heading, rows in _TABLES.items():
         variants = [variant for variant in rows if variant in results]
+        if variants == [FULL] and len(blocks) > 1:  # it stands in a table above
+            continue
         blocks += [f"## {heading}", _figures_table(results, variants)]
         if len(variants) > 1:
             blocks += ["Differences against full:", _differences_table(results, variants)]

@@ -9,6 +9,7 @@ import pytest
 from livephoto_core.evaluation.__main__ import main
 from livephoto_core.evaluation.claims import command
 from livephoto_core.evaluation.claims.study import COUNTS, Study
+from livephoto_core.evaluation.claims.variants import TABLE_1, TABLE_2
 from tests.evaluation.claims.study_files import write_study_files
 
 
@@ -72,6 +73,11 @@ def test_options_reach_the_study(files, tmp_path, begun):
             **files,
         )
     ]
+
+
+def test_rows_of_ours_may_be_left_out(files, tmp_path, begun):
+    claims(files, tmp_path, "--rows", "paper")
+    assert begun[0].variants == (*TABLE_1, *TABLE_2[1:])
 
 
 @pytest.mark.parametrize("name", ["base", "data", "checkpoint"])

@@ -14,7 +14,7 @@ from livephoto_core.evaluation.claims.plots import (
     plot_words,
 )
 from livephoto_core.evaluation.claims.results import COLUMNS, Outcome
-from livephoto_core.evaluation.claims.variants import VARIANTS
+from livephoto_core.evaluation.claims.variants import ROWS
 from tests.evaluation.claims.outcomes import outcome
 from tests.shapes.answers import answer
 
@@ -37,7 +37,7 @@ def inked(path) -> float:
 
 
 def results(value: float, **changes):
-    return {variant: [outcome(value, **changes)] for variant in VARIANTS}
+    return {variant: [outcome(value, **changes)] for variant in ROWS["all"]}
 
 
 def test_bars_grow_with_the_figures(tmp_path):
@@ -60,10 +60,10 @@ def test_frame_similarity_is_shown_where_its_values_lie(tmp_path, axes):
 
 
 def test_variants_are_plotted_without_a_figure_that_was_not_measured(tmp_path, axes):
-    shown = {**results(0.5), VARIANTS[0]: [Outcome({"identity": 0.5}, [])]}
+    shown = {**results(0.5), ROWS["all"][0]: [Outcome({"identity": 0.5}, [])]}
     plot_variants(shown, tmp_path / "variants.png", true_similarity=0.9)
-    assert len(axes[COLUMNS["identity"].heading].patches) == len(VARIANTS)
-    assert len(axes[COLUMNS["motion_accuracy"].heading].patches) == len(VARIANTS) - 1
+    assert len(axes[COLUMNS["identity"].heading].patches) == len(ROWS["all"])
+    assert len(axes[COLUMNS["motion_accuracy"].heading].patches) == len(ROWS["all"]) - 1
 
 
 def test_prior_is_plotted_for_the_figures_that_all_factors_have(tmp_path, axes):

@@ -29,9 +29,9 @@ from livephoto_core.evaluation.claims.true_clips import true_frame_similarity
 from livephoto_core.evaluation.claims.variants import (
     FULL,
     OURS,
+    ROWS,
     START,
     TABLE_1,
-    VARIANTS,
     WITHOUT_REWEIGHTING,
 )
 from livephoto_core.models.config import InputConditioningConfig
@@ -127,7 +127,7 @@ def test_without_start_steps_trainings_start_from_nothing(tmp_path):
 
 def test_every_training_changes_an_option_that_exists():
     preset = find_preset("shapes").config
-    for training in (START, *(variant.training for variant in VARIANTS)):
+    for training in (START, *(variant.training for variant in ROWS["all"])):
         changed = set_options(preset, ("parts.text_adapters=false", *training.settings))
         changed.check()
         assert {*list_options(changed)} >= {*training.settings}
