@@ -1,10 +1,10 @@
-"""A study's figures: over the seeds, and against `full` with the noise of the questions."""
+"""A study's figures: over the seeds, and against each other with the noise of the questions."""
 
 from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,20 +101,24 @@ class Spread:
 
 @dataclass(frozen=True)
 class Difference:
-    """One figure less that of `full`, mean over the seeds.
+    """One figure of a variant less that of another, mean over the seeds.
 
     Args:
         mean: The difference.
-        interval: 95 % of it; `None` for a figure that is no mean over answers.
+        interval: 95 % of it over the questions; `None` for a figure that is no mean over answers.
+        seeds_agree: Whether it has the same sign with every seed.
     """
 
     mean: float
     interval: tuple[float, float] | None
+    seeds_agree: bool
 
     @property
     def is_clear(self) -> bool:
-        """Whether there is an interval, and 0 is outside."""
-        return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
+        """Whether there is an interval, 0 is outside, and all seeds say so."""
+        if self.interval is None or not self.seeds_agree:
+            return False
+        return not self.interval[0] <= 0 <= self.interval[1]
 
 
 def read_results(output: Path, variants: Sequence[Variant], seeds: Sequence[int]) -> Results:
@@ -145,38 +149,48 @@ def spread(outcomes: Sequence[Outcome], name: str) -> Spread | None:
     return Spread(statistics.fmean(values), min(values), max(values)) if values else None
 
 
-def difference(
-    outcomes: Sequence[Outcome], full: Sequence[Outcome], name: str
-) -> Difference | None:
-    """A variant's figure less that of `full`; `None` if it was not measured.
+def difference(outcomes: Sequence[Outcome], of: Sequence[Outcome], name: str) -> Difference | None:
+    """A variant's figure less that of another; `None` if it was not measured.
 
     Args:
-        outcomes, full: Of the same seeds and questions.
+        outcomes, of: The variant and the other, of the same seeds and questions.
         name: Of the figure.
     """
-    own, fulls = spread(outcomes, name), spread(full, name)
-    if own is None or fulls is None:
+    pairs = [
+        (one.figures.get(name), other.figures.get(name)) for one, other in _pairs(outcomes, of)
+    ]
+    per_seed = [one - other for one, other in pairs if one is not None and other is not None]
+    if not per_seed or len(per_seed) < len(pairs):
         return None
-    differences = _values(outcomes, COLUMNS[name]) - _values(full, COLUMNS[name])
-    interval = bootstrap_interval(differences) if len(differences) else None
-    return Difference(own.mean - fulls.mean, interval)
+    column = COLUMNS[name]
+    per_question = np.mean(
+        [_values(one, column) - _values(other, column) for one, other in _pairs(outcomes, of)],
+        axis=0,
+    )
+    return Difference(
+        statistics.fmean(per_seed),
+        bootstrap_interval(per_question) if len(per_question) else None,
+        seeds_agree=min(per_seed) > 0 or max(per_seed) < 0,
+    )
 
 
-def _values(outcomes: Sequence[Outcome], column: Column) -> np.ndarray:
-    """Of every answer of every seed."""
+def _pairs(outcomes: Sequence[Outcome], of: Sequence[Outcome]) -> Iterator[tuple[Outcome, Outcome]]:
+    return zip(outcomes, of, strict=True)
+
+
+def _values(outcome: Outcome, column: Column) -> np.ndarray:
+    """Of every answer."""
     if column.value is None:
         return np.empty(0)
-    answers = [answer for outcome in outcomes for answer in outcome.answers]
-    return np.array([column.value(answer) for answer in answers if answer.kind in column.kinds])
+    return np.array([column.value(a) for a in outcome.answers if a.kind in column.kinds])
 
 
 def bootstrap_interval(differences: np.ndarray) -> tuple[float, float]:
     """Where 95 % of the means of resampled differences lie.
 
-    It knows the noise of the questions, and that of the trainings only as far as the seeds show it.
-
     Args:
-        differences: One for every question and seed, between answers to the same question.
+        differences: One for every question, between answers to it, mean over the seeds: answers of
+            two seeds to one question are no two questions.
     """
     rng = np.random.default_rng(0)
     drawn = rng.integers(len(differences), size=(_NUM_RESAMPLES, len(differences)))

@@ -88,10 +88,27 @@ def test_answers_are_compared_question_by_question():
     assert found.interval == pytest.approx((-1, -1)) and found.is_clear
 
 
+def test_second_seed_with_the_same_answers_tells_nothing_more():
+    one, other = measured(1), measured(2)
+    once = difference([one], [other], "conflicting_identity")
+    twice = difference([one, one], [other, other], "conflicting_identity")
+    assert twice == once and once.interval[0] < once.mean
+
+
 def test_difference_is_clear_only_where_its_interval_excludes_zero():
     same = difference([measured(1)], [measured(2)], "motion_accuracy")
     better = difference([measured(1, 1.0)], [measured(2, 0.1)], "motion_accuracy")
     assert not same.is_clear and better.is_clear
+
+
+def test_difference_is_not_clear_where_a_seed_disagrees():
+    def seeds(*levels):
+        answers = [[answer(first_frame_psnr_db=level)] * 20 for level in levels]
+        return [Outcome(dict(score(of)), of) for of in answers]
+
+    found = difference(seeds(30.0, 24.5), seeds(25.0, 25.0), "first_frame_psnr_db")
+    assert found.interval == pytest.approx((2.25, 2.25)) and not found.is_clear
+    assert difference(seeds(30.0, 25.5), seeds(25.0, 25.0), "first_frame_psnr_db").is_clear
 
 
 def test_figure_that_is_no_mean_has_a_difference_without_an_interval():

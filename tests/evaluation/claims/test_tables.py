@@ -47,11 +47,16 @@ def test_one_row_of_ours_has_the_papers_noise():
 def test_tables_have_the_papers_form_and_share_the_row_of_full():
     text = study_tables({variant: [outcome(0.5)] for variant in ROWS["all"]})
     first, second, ours = (text.split("\n## ")[part] for part in (1, 2, 3))
-    for part, variants in ((first, TABLE_1), (second, TABLE_2), (ours, (FULL, *OURS))):
+    against_full = [(FULL, row) for row in (*TABLE_2[1:], *OURS)]
+    for part, variants, pairs in (
+        (first, TABLE_1, [(TABLE_1[0], TABLE_1[1]), (TABLE_1[1], FULL)]),
+        (second, TABLE_2, against_full[:2]),
+        (ours, (FULL, *OURS), against_full[2:]),
+    ):
         named = [cells(line)[0] for line in part.splitlines() if line.startswith("| ")]
-        without_full = [variant.name for variant in variants if variant is not FULL]
         all_names = [variant.name for variant in variants]
-        assert named == ["variant", "---", *all_names, "variant", "---", *without_full]
+        compared = [f"{row.name}, against {other.name}" for other, row in pairs]
+        assert named == ["variant", "---", *all_names, "variant, against", "---", *compared]
         assert cells(part.splitlines()[2])[1:-1] == HEADINGS
 
 
@@ -89,21 +94,22 @@ def test_row_shows_mean_and_range_of_the_seeds():
 def test_figure_that_is_missing_is_a_dash():
     figures = {**outcome(0.5).figures}
     del figures["level_motion_accuracy"]
-    text = study_tables({FULL: [Outcome(figures, [])], TABLE_1[0]: [outcome(0.5)]})
+    without, with_encoder, _ = TABLE_1
+    text = study_tables({without: [Outcome(figures, [])], with_encoder: [outcome(0.5)]})
     place = 1 + list(COLUMNS).index("level_motion_accuracy")
-    assert rows(text, FULL.name)[0][place] == "–"
-    assert rows(text, TABLE_1[0].name)[1][place] == "–"
+    assert rows(text, without.name)[0][place] == "–"
+    assert rows(text, f"{with_encoder.name}, against {without.name}")[0][place] == "–"
 
 
 def test_difference_says_whether_its_interval_excludes_zero():
     right, wrong = answer(), answer(motion="nothing")
     full = Outcome(outcome(1.0).figures, [right] * 20)
     worse = Outcome(outcome(0.5).figures, [right, wrong] * 10)
-    text = study_tables({FULL: [full], TABLE_1[0]: [worse], TABLE_1[1]: [full]})
-    found = rows(text, TABLE_1[0].name)[1]
+    text = study_tables({FULL: [full], TABLE_2[1]: [worse], TABLE_2[2]: [full]})
+    [found] = rows(text, f"{TABLE_2[1].name}, against {FULL.name}")
     assert found[1].startswith("-50 (-") and found[1].endswith("), yes")
     assert found[2] == "-50"  # the worst kind is no mean over answers
-    assert rows(text, TABLE_1[1].name)[1][1] == "+0 (+0 to +0), no"
+    assert rows(text, f"{TABLE_2[2].name}, against {FULL.name}")[0][1] == "+0 (+0 to +0), no"
 
 
 def test_motions_have_a_row_each_with_the_mean_of_the_seeds():
