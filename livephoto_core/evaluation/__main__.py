@@ -13,6 +13,7 @@ from tqdm import tqdm
 from ..motion_intensity import DEFAULT_EDGES
 from . import study_commands as study
 from .claims import command as claims
+from .protocol import read_benchmark
 from .score import ClipScore, score_file
 from .score_report import markdown_table, write_reports
 from .videos import PICTURE_SUFFIXES, UnreadableClipError, find_clips
@@ -46,8 +47,8 @@ def _score(given: argparse.Namespace) -> int:
     unreadable: list[str] = []
     for path in tqdm(clips, unit="clip", desc="Scoring"):
         try:
-            reference = references.get(path)
-            scores.append(score_file(path, encoders, reference=reference, edges=edges))
+            name, reference = _name(path, given.clips), references.get(path)
+            scores.append(score_file(path, encoders, name=name, reference=reference, edges=edges))
         except UnreadableClipError as error:
             unreadable.append(str(error))
     for problem in unreadable:
@@ -72,18 +73,32 @@ def _encoders(given: argparse.Namespace) -> dict:
     }
 
 
-def _references(folder: Path | None, clips: list[Path]) -> dict[Path, Path]:
-    """The photo of each clip: the picture of the same name."""
-    if folder is None:
+def _name(clip: Path, folder: Path) -> str:
+    """Where a clip lies in the folder of all: "PIA/humans/h1-1-seed0"."""
+    if clip == folder:  # its pictures are the only clip
+        return clip.name
+    return (clip if clip.is_dir() else clip.with_suffix("")).relative_to(folder).as_posix()
+
+
+def _references(path: Path | None, clips: list[Path]) -> dict[Path, Path]:
+    """The photo of each clip: the picture of the same name, or what the benchmark says."""
+    if path is None:
         return {}
-    pictures = {p.stem: p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES}
-    missing = [clip.name for clip in clips if clip.stem not in pictures]
+    if path.is_file():
+        pictures = {sample.name: sample.image for sample in read_benchmark(path)}
+        keys = {clip: f"{clip.parent.name}/{clip.stem}" for clip in clips}
+    elif path.is_dir():
+        pictures = {p.stem: p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES}
+        keys = {clip: clip.stem for clip in clips}
+    else:
+        raise ValueError(f"--references: {path} is not there. Give a folder, or a benchmark.json.")
+    missing = [key for key in keys.values() if key not in pictures]
     if missing:
         raise ValueError(
-            f"--references: {folder} has no picture named like {missing[0]} ({len(missing)} of "
-            f"{len(clips)} clips lack theirs)."
+            f"--references: {path} has no picture for {missing[0]} ({len(missing)} of {len(clips)} "
+            "clips lack theirs)."
         )
-    return {clip: pictures[clip.stem] for clip in clips}
+    return {clip: pictures[key] for clip, key in keys.items()}
 
 
 def _edges(checkpoint: Path | None) -> tuple[float, ...]:
@@ -114,8 +129,8 @@ def _add_score_arguments(score: argparse.ArgumentParser) -> None:
     score.add_argument(
         "--references",
         type=Path,
-        metavar="DIR",
-        help="the photos, named like the clips (default: each clip's first frame)",
+        metavar="PATH",
+        help="photos named like the clips, or the benchmark.json of `run` (default: first frames)",
     )
     score.add_argument("--checkpoint", type=Path, metavar="FILE", help="whose motion levels to use")
     score.add_argument("--output", type=Path, metavar="DIR", help="for CSV, JSON and Markdown")

@@ -43,10 +43,12 @@ class ComfyUIServer:
         self._sleep = sleep
 
     def upload(self, path: Path) -> str:
-        """Puts a picture into the input folder; returns the name that LoadImage takes."""
+        """Puts a picture into the input folder; returns the name that LoadImage takes.
+
+        Another picture of the same name stays: ComfyUI then gives this one another name.
+        """
         boundary = uuid.uuid4().hex
         head = (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="overwrite"\r\n\r\ntrue\r\n'
             f'--{boundary}\r\nContent-Disposition: form-data; name="image"; '
             f'filename="{urllib.parse.quote(path.name)}"\r\n'
             "Content-Type: application/octet-stream\r\n\r\n"
@@ -63,7 +65,8 @@ class ComfyUIServer:
             ServerError: If the server refuses the workflow.
             RunError: If a node fails, or no video comes out.
         """
-        body = json.dumps({"prompt": workflow}).encode()
+        # Without a client ComfyUI 0.18 says nothing of what it has made before.
+        body = json.dumps({"prompt": workflow, "client_id": "benchmark"}).encode()
         prompt_id = self._call("/prompt", body, "application/json")["prompt_id"]
         while prompt_id not in (history := self._call(f"/history/{prompt_id}")):
             self._sleep(_POLL_S)

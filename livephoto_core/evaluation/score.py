@@ -55,6 +55,7 @@ def score_file(
     path: Path,
     encoders: Mapping[str, Encoder],
     *,
+    name: str | None = None,
     reference: Path | None = None,
     edges: Sequence[float] = DEFAULT_EDGES,
 ) -> ClipScore:
@@ -63,6 +64,7 @@ def score_file(
     Args:
         path: Video, animation or folder of pictures.
         encoders: By name, such as "clip".
+        name: Of the clip, by default the file's.
         reference: The photo it was made of; by default its first frame.
         edges: Between motion levels.
     Raises:
@@ -70,7 +72,8 @@ def score_file(
     """
     photo = None if reference is None else read_picture(reference)
     try:
-        return score_frames(path.stem, read_frames(path), encoders, photo=photo, edges=edges)
+        name = name or path.stem
+        return score_frames(name, read_frames(path), encoders, photo=photo, edges=edges)
     except UnreadableClipError:
         raise
     except ValueError as error:

@@ -33,15 +33,28 @@ def write_reports(scores: Sequence[ClipScore], folder: Path) -> list[Path]:
 
 
 def markdown_table(scores: Sequence[ClipScore]) -> str:
-    """One row a clip and the mean over clips; similarities in percent as in LivePhoto's tables."""
+    """One row a clip, similarities in percent as in LivePhoto's tables, and the means.
+
+    Clips of several folders, such as those of several methods, have a mean for each folder.
+    """
     rows = [_row(score) for score in scores]
     header = list(rows[0])
     lines = [header, ["---", *["---:"] * (len(header) - 1)]]
     lines += [[_format(row[name]) for name in header] for row in rows]
-    if len(rows) > 1:
-        means = [sum(float(row[name]) for row in rows) / len(rows) for name in header[1:]]
-        lines.append(["**mean**", *map(_format, means)])
+    for group, of in _groups(rows).items():
+        if len(of) > 1:
+            means = [sum(float(row[name]) for row in of) / len(of) for name in header[1:]]
+            lines.append([f"**mean{group and ' of '}{group}**", *map(_format, means)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _groups(rows: Sequence[dict[str, float | str]]) -> dict[str, list[dict[str, float | str]]]:
+    """Rows by the first folder of their clip; all of them under "" if there is but one."""
+    groups: dict[str, list[dict[str, float | str]]] = {}
+    for row in rows:
+        folder, slash, _ = str(row["clip"]).partition("/")
+        groups.setdefault(folder if slash else "", []).append(row)
+    return groups if len(groups) > 1 else {"": list(rows)}
 
 
 def _row(score: ClipScore) -> dict[str, float | str]:

@@ -17,6 +17,7 @@ from ..training.preparation.sources import VIDEO_SUFFIXES
 
 ANIMATION_SUFFIXES = (".apng", ".gif", ".webp")
 PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png")
+_MOVING = (*VIDEO_SUFFIXES, *ANIMATION_SUFFIXES)
 
 
 class UnreadableClipError(ValueError):
@@ -27,19 +28,19 @@ def find_clips(folder: Path) -> list[Path]:
     """All clips in a folder, at any depth: video files, animations, and folders of pictures.
 
     Returns:
-        Paths, sorted; a folder that holds pictures is one clip.
+        Paths, sorted; a folder that holds pictures is one clip, unless it holds videos too: then
+        they are the pictures that video nodes save beside them.
     Raises:
         ValueError: If the folder is not there, or holds no clip.
     """
     if not folder.is_dir():
         raise ValueError(f"clips: {folder} is no folder. Give the folder that holds the videos.")
-    clips = {
-        path.parent if path.suffix.lower() in PICTURE_SUFFIXES else path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in (*VIDEO_SUFFIXES, *ANIMATION_SUFFIXES, *PICTURE_SUFFIXES)
-    }
+    paths = list(folder.rglob("*"))
+    videos = {path for path in paths if path.suffix.lower() in _MOVING}
+    pictured = {path.parent for path in paths if path.suffix.lower() in PICTURE_SUFFIXES}
+    clips = videos | pictured - {path.parent for path in videos}
     if not clips:
-        kinds = ", ".join((*VIDEO_SUFFIXES, *ANIMATION_SUFFIXES))
+        kinds = ", ".join(_MOVING)
         raise ValueError(f"clips: {folder} holds no clip ({kinds}, or folders of pictures).")
     return sorted(clips)
 

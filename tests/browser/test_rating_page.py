@@ -63,7 +63,9 @@ def test_ratings_are_kept_over_a_reload_and_make_the_table(study, rater, tmp_pat
     folder = study("rate")
     page = rater(folder)
     page.wait_for_function("document.querySelector('#item video').currentTime > 0.5")
+    assert page.is_disabled("#save")
     page.fill("#rater", "ann")
+    assert page.is_enabled("#save")
     for number in range(NUM_RATED):
         for criterion in CRITERIA:
             page.check(f"input[name={criterion['name']}][value='4']")

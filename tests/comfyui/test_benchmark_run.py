@@ -43,9 +43,12 @@ def write_method(folder: Path, workflow) -> Path:
 
 
 def test_run_makes_every_video_and_goes_on_where_it_stopped(
-    comfyui_server, benchmark, workflow, tmp_path, capsys
+    every_comfyui_server, benchmark, workflow, tmp_path, capsys
 ):
+    comfyui_server = every_comfyui_server
     method, output = write_method(tmp_path, workflow), tmp_path / "videos"
+    own = comfyui_server.directory("input") / "h1.png"
+    own.write_bytes(b"the user's picture of the same name")
     arguments = ["run", str(benchmark), "--method", str(method), "--output", str(output)]
     assert main([*arguments, "--server", comfyui_server.url]) == 0
     made = sorted(path.relative_to(output).as_posix() for path in output.rglob("*.mp4"))
@@ -62,6 +65,7 @@ def test_run_makes_every_video_and_goes_on_where_it_stopped(
     assert main([*arguments, "--server", comfyui_server.url]) == 0
     assert "1 videos made, 2 were there, 0 failed" in capsys.readouterr().err
     assert (output / made[0]).stat().st_mtime_ns == before
+    assert own.read_bytes() == b"the user's picture of the same name"
 
 
 def test_video_that_fails_is_noted_and_the_others_are_made(

@@ -5,17 +5,21 @@ from __future__ import annotations
 import csv
 import json
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from livephoto_core.evaluation.__main__ import main
 from livephoto_core.evaluation.frame_encoders import FrameEncoder
+from livephoto_core.evaluation.protocol import read_benchmark
 from livephoto_core.evaluation.score import FRAMES_PER_BATCH, score_frames
+from livephoto_core.evaluation.videos import read_frames, read_picture
 from livephoto_core.motion_intensity import mean_ssim
 from livephoto_core.shapes.rendering import render_clip
 from livephoto_core.shapes.scene import sample_scene
 from tests.evaluation.evaluation_models import write_clip, write_dino
+from tests.evaluation.studies import write_benchmark, write_videos
 from tests.evaluation.test_videos import write_animation, write_folder, write_video
 
 
@@ -92,12 +96,51 @@ def test_command_without_models_measures_motion_and_flicker(tmp_path, capsys):
     assert "| clip | frames | SSIM | level | flicker |" in capsys.readouterr().out
 
 
+def test_clips_are_named_by_their_folders_which_have_means_of_their_own(tmp_path, capsys):
+    for name in ("PIA/humans/h1-1-seed0", "PIA/humans/h2-1-seed0", "LivePhoto/humans/h1-1-seed0"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        write_video(tmp_path / f"{name}.mp4")
+    (tmp_path / "PIA" / "humans" / "h1-1-seed0.png").write_bytes(b"what some video nodes save")
+    assert main(["score", str(tmp_path)]) == 0
+    first_cells = [line.split("|")[1].strip() for line in capsys.readouterr().out.splitlines()]
+    assert first_cells == [
+        "clip",
+        "---",
+        "LivePhoto/humans/h1-1-seed0",
+        "PIA/humans/h1-1-seed0",
+        "PIA/humans/h2-1-seed0",
+        "**mean of PIA**",
+    ]
+
+
+def test_photos_may_be_those_of_the_benchmark(models, tmp_path, capsys):
+    benchmark = write_benchmark(tmp_path / "benchmark")
+    videos = write_videos(tmp_path / "videos", benchmark)
+    given = ["score", str(videos), "--references", str(benchmark), "--dino", str(models["dino"])]
+    assert main([*given, "--output", str(tmp_path / "out")]) == 0
+    details = json.loads((tmp_path / "out" / "scores.json").read_text())
+    samples = {sample.name: sample.image for sample in read_benchmark(benchmark)}
+    encode = FrameEncoder(models["dino"], "dino")
+    for score in details[:3]:
+        image = samples[score["name"].split("/", 1)[1]]
+        frames = np.stack(list(read_frames(videos / f"{score['name']}.mp4")))
+        photo, *clip = F.normalize(encode(np.stack([read_picture(image), *frames])), dim=-1)
+        expected = 100 * torch.stack(clip) @ photo
+        assert score["reference_per_frame"]["dino"] == pytest.approx(expected.tolist(), abs=1e-3)
+
+
+def test_references_that_are_not_there_are_named(tmp_path, capsys):
+    write_folder(tmp_path / "clip")
+    assert main(["score", str(tmp_path / "clip"), "--references", str(tmp_path / "no")]) == 2
+    assert "no is not there. Give a folder, or a benchmark.json." in capsys.readouterr().err
+
+
 def test_missing_references_are_named(tmp_path, capsys):
     write_folder(tmp_path / "clip")
     photos = tmp_path / "photos"
     photos.mkdir()
     assert main(["score", str(tmp_path / "clip"), "--references", str(photos)]) == 2
-    assert "has no picture named like clip" in capsys.readouterr().err
+    assert "has no picture for clip" in capsys.readouterr().err
 
 
 def test_folder_of_unreadable_clips_is_an_error(tmp_path, capsys):
