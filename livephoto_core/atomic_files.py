@@ -11,9 +11,9 @@ from typing import BinaryIO
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a whole file."""
-    partial_path(path).write_bytes(content)
-    publish(path)
+    """Writes a whole file. Of several that write it at once, the last one's content stays."""
+    with replacing(path) as file:
+        file.write(content)
 
 
 @contextlib.contextmanager
@@ -32,6 +32,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what `replacing` left in a folder when it was killed. Nobody may be writing there."""
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink()
 
 
 def partial_path(path: Path) -> Path:

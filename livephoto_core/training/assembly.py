@@ -13,6 +13,7 @@ from ..checkpoints.weight_file import open_weight_file
 from ..comfyui.demo_model import load_demo_model
 from ..comfyui.demo_text import CaptionEncoder
 from ..comfyui.training_unet import load_base
+from ..file_digest import file_sha256
 from ..models.content_encoder import build_dinov2
 from ..shapes.base_model import is_base_model, open_base_model
 from ..shapes.clips import ShapesClips
@@ -23,6 +24,8 @@ from .shards import PreparedClips
 
 if TYPE_CHECKING:
     from ..comfyui.training_unet import ModelPatcher
+
+_log = logging.getLogger(__name__)
 
 NamedEncoder = tuple[str, Dinov2Model]
 
@@ -39,7 +42,7 @@ def from_files(config: TrainingConfig) -> Ingredients:
     model, vae, clips, encoder = (_shapes_world if is_tiny_base else _prepared_videos)(
         config, data=files.data, base=files.base
     )
-    logging.getLogger(__name__).info("%d clips in %s.", clips.num_clips, files.data)
+    _log.info("%d clips in %s.", clips.num_clips, files.data)
     return Ingredients(
         model=model,
         clips=clips,
@@ -56,6 +59,13 @@ def _prepared_videos(
 ) -> tuple[ModelPatcher, Any, PreparedClips, NamedEncoder | None]:
     """MODEL, VAE, clips and content encoder for a training on SD-1.5."""
     clips = PreparedClips(data, seed=config.run.seed, with_references=config.parts.content_encoder)
+    if file_sha256(Path(base)) != clips.base_sha256:
+        _log.warning(
+            "%s was encoded with another checkpoint than %s. That is right only if they have the "
+            "same VAE and text encoder, as fp16 and fp32 of one model have.",
+            data,
+            base,
+        )
     model, vae = load_base(base, with_vae=bool(config.run.sample_every))
     path = config.files.content_encoder
     return model, vae, clips, _content_encoder(path) if path else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from pathlib import Path
 
 import torch
@@ -45,6 +46,7 @@ def run(namespace: argparse.Namespace) -> None:
     config = configuration(namespace)
     config.check()
     config.check_files()
+    _check_processes()
     # Imported here: ComfyUI has to be found first, and the options checked before it is.
     from ..comfyui.standalone import use_comfyui
 
@@ -54,6 +56,16 @@ def run(namespace: argparse.Namespace) -> None:
 
     folder = train(config, from_files(config), resume=namespace.resume is not None)
     logging.getLogger(__name__).info("Done: checkpoints are in %s.", folder / "checkpoints")
+
+
+def _check_processes() -> None:
+    num_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if 0 < num_gpus < num_processes:
+        raise ValueError(
+            f"--nproc_per_node {num_processes}: {num_gpus} GPU(s) for {num_processes} processes. "
+            'Start one for each GPU, or set CUDA_VISIBLE_DEVICES="" to train on the CPU.'
+        )
 
 
 def configuration(namespace: argparse.Namespace) -> TrainingConfig:

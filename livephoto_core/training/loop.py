@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor
 
+from ..atomic_files import remove_leftovers
 from ..comfyui.training_unet import TrainingUNet
 from ..models.livephoto import LivePhoto
 from .config import TrainingConfig, write_options
@@ -21,7 +22,7 @@ from .log import Meter, TrainingLog
 from .loss import ClipLoss, Draws, draw
 from .optimiser import make_optimiser, set_learning_rate, update_ema
 from .parts import freeze, trainable
-from .state import STATE_FILE, Progress, SavedState, save_checkpoint, save_state
+from .state import STATE_FILE, Progress, SavedState, checkpoint_path, save_checkpoint, save_state
 
 
 def train(config: TrainingConfig, ingredients: Ingredients, *, resume: bool = False) -> Path:
@@ -72,6 +73,8 @@ class Training:
         self._log: TrainingLog | None = None
         if self.accelerator.is_main_process:
             self.folder.mkdir(parents=True, exist_ok=True)
+            for written in (self.folder, checkpoint_path(self.folder, 0).parent):
+                remove_leftovers(written)
             write_options(self.folder, config)
             self._log = TrainingLog(self.folder, self.progress.step)
 

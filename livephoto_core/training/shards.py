@@ -93,6 +93,8 @@ class PreparedClips:
         folder: Holds `dataset.json`, `empty_text.npy` and the shards.
         seed: Of the order.
         with_references: Whether to read the first frames, for the content encoder.
+    Attributes:
+        base_sha256: Of the checkpoint that encoded them.
     Raises:
         ValueError: If the folder holds no complete data set; the message names the file.
     """
@@ -101,6 +103,7 @@ class PreparedClips:
         self._folder = Path(folder)
         description = _read_description(self._folder)
         self.facts = _facts(self._folder, description)
+        self.base_sha256: str | None = description.get("base_checkpoint", {}).get("sha256")
         self._shards = _shards(self._folder, description)
         self._order = ShuffledOrder([shard.num_clips for shard in self._shards], seed)
         self._with_references = with_references

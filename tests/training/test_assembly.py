@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from livephoto_core.models.config import UNetLayout
 from livephoto_core.training.__main__ import main
 from livephoto_core.training.config import read_options
 from livephoto_core.training.log import read_log
+from livephoto_core.training.preparation.description import FACTS_FILE
 from livephoto_core.training.state import STEP_ENTRY, checkpoint_path
 from tests.comfyui.sd15_checkpoint import _checkpoint_modules, random_state_dict, small_model
 from tests.training.preparation.videos import moving_texture, write_video
@@ -66,18 +69,25 @@ def run(command: str, *arguments: object) -> None:
 
 
 @pytest.mark.slow
-def test_training_from_files_can_be_moved_and_goes_on(tmp_path):
+def test_training_from_files_can_be_moved_and_goes_on(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     base, videos = write_base(tmp_path / "base.safetensors"), write_videos(tmp_path / "videos")
     data, folder, moved = (tmp_path / name for name in ("data", "run", "moved"))
     encoder = tmp_path / "dinov2.safetensors"
     save_file(tiny_dinov2()[1].state_dict(), encoder)
     clips = "--size", "32x32", "--frames", "2", "--workers", "1"
     run("prepare", "--source", videos, "--output", data, "--checkpoint", base, *clips)
+    assert f"0 of 3 videos were left out; the reasons are in {data}/rejected" in caplog.text
+    assert f"{data} is complete: 3 clips." in caplog.text
     settings = [word for setting in SETTINGS for word in ("--set", setting)]
     files = "--base", base, "--data", data, "--content-encoder", encoder, "--output", folder
     run("train", *files, *settings, "--set", "run.steps=1")
+    assert "encoded with another checkpoint" not in caplog.text
     folder.rename(moved)
+    facts = data / FACTS_FILE
+    facts.write_text(re.sub('"sha256": "[0-9a-f]+"', '"sha256": "another"', facts.read_text()))
     run("train", "--resume", moved, "--set", "run.steps=2")
+    assert f"{data} was encoded with another checkpoint than {base}" in caplog.text
 
     first, second = (read_checkpoint(checkpoint_path(moved, step)) for step in (1, 2))
     assert second.config == first.config

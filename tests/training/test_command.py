@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 
 import pytest
+import torch
 
+from livephoto_core.shapes.base_model import BASE_MODEL_PATH
 from livephoto_core.training import command
 from livephoto_core.training.config import FileOptions, TrainingConfig, set_options, write_options
 from livephoto_core.training.presets import PRESETS, find_preset
@@ -61,3 +63,15 @@ def test_help_says_what_every_preset_costs():
     command.add_arguments(parser)
     for preset in PRESETS.values():
         assert preset.cost in parser.format_help()
+
+
+def test_more_processes_than_gpus_are_refused_before_the_files_are_opened(monkeypatch, tmp_path):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    given = "--preset", "shapes", "--output", str(tmp_path / "run"), "--comfyui", "nowhere"
+    files = "--base", str(BASE_MODEL_PATH), "--data", str(tmp_path)
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    with pytest.raises(ValueError, match="--nproc_per_node 2: 1 GPU.* CUDA_VISIBLE_DEVICES"):
+        command.run(parser.parse_args([*given, *files]))

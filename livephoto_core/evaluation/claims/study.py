@@ -184,7 +184,8 @@ def _train(study: Study, training: Training, seed: int) -> None:
             command,
             stdout=words,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            # On the CPU, where the answers are measured too: processes cannot share a GPU.
+            env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
             check=False,
         )
     if done.returncode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import torch
 from .clip_sampling import ClipConfig
 from .preparation import PreparationConfig, PreparationResult, prepare
 from .sources import SourceConfig
+
+_log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +69,22 @@ def run(arguments: argparse.Namespace) -> PreparationResult:
     use_comfyui(arguments.comfyui, device="cuda" if torch.cuda.is_available() else "cpu")
     from ...comfyui.encoding import load_checkpoint_encoder
 
-    return prepare(config, load_checkpoint_encoder(arguments.checkpoint))
+    result = prepare(config, load_checkpoint_encoder(arguments.checkpoint))
+    _report(config, result)
+    return result
+
+
+def _report(config: PreparationConfig, result: PreparationResult) -> None:
+    _log.info(
+        "%d of %d videos were left out; the reasons are in %s.",
+        result.num_rejected,
+        result.num_videos,
+        config.output / "rejected*.jsonl",
+    )
+    if result.num_clips is None:
+        _log.info("%s waits for the other parts of --shard-of.", config.output)
+    else:
+        _log.info("%s is complete: %d clips.", config.output, result.num_clips)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -47,6 +47,8 @@ def make_example(source: VideoSource, config: ClipConfig) -> Example | Rejection
         clip = read_clip(source.path, source.name, config)
     except UnusableVideoError as error:
         return Rejection(str(error))
+    except (OSError, ValueError) as error:  # such as a name that no file can have
+        return Rejection(f"cannot be read: {error}")
     images = torch.from_numpy(clip.frames).float() / 255
     return Example(clip, caption, mean_ssim(images))
 

@@ -13,6 +13,9 @@ from .progress import PartProgress, RejectedList, ShardRecord
 from .shards import Sample, ShardWriter
 from .sources import VideoSource
 
+MAX_TEXT_TOKENS = 3 * 77
+"""Captions of different lengths are repeated to a common one in training, up to six times 77."""
+
 
 class PartWriter:
     """Writes one machine's part, continuing after its last complete shard.
@@ -97,6 +100,10 @@ class PartWriter:
         sample = Sample(source, example, latents, self._encoder.encode_text(example.caption))
         if not (latents.half().isfinite().all() and sample.text.half().isfinite().all()):
             self._rejected.add(source=source.name, reason="the encoders gave NaN or infinity")
+            return
+        if len(sample.text) > MAX_TEXT_TOKENS:
+            reason = f"the caption takes {len(sample.text)} tokens, at most {MAX_TEXT_TOKENS} fit"
+            self._rejected.add(source=source.name, reason=reason)
             return
         if self._shard is None:
             self._shard = ShardWriter(self._progress.shard_path(self._num_shards))

@@ -95,19 +95,13 @@ class PartProgress:
             ValueError: If another run works on it.
         """
         try:
-            import fcntl
-        except ImportError:  # Windows
-            yield
-            return
-        with (self._output / FOLDER / f"lock{self._suffix}").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise ValueError(
-                    f"--output: another run is writing to {self._output}. Wait for it, or give "
-                    "each its own --shard-of."
-                ) from error
-            yield
+            with _locked(self._output / FOLDER / f"lock{self._suffix}", wait=False):
+                yield
+        except BlockingIOError as error:
+            raise ValueError(
+                f"--output: another run is writing to {self._output}. Wait for it, or give each "
+                "its own --shard-of."
+            ) from error
 
     @property
     def _summary_path(self) -> Path:
@@ -163,9 +157,10 @@ def check_settings(output: Path, settings: dict[str, Any]) -> None:
     """
     path = output / FOLDER / "settings.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.is_file():
-        write_atomically(path, json.dumps(settings, indent=1).encode())
-        return
+    with _locked(path.with_suffix(".lock"), wait=True):
+        if not path.is_file():
+            write_atomically(path, json.dumps(settings, indent=1).encode())
+            return
     begun = json.loads(path.read_text())
     for option, value in json.loads(json.dumps(settings)).items():
         if begun.get(option) != value:
@@ -173,3 +168,20 @@ def check_settings(output: Path, settings: dict[str, Any]) -> None:
                 f"{option} is {value}, but {output} was begun with {begun.get(option)}. Give the "
                 "same value to continue, or another --output."
             )
+
+
+@contextlib.contextmanager
+def _locked(path: Path, *, wait: bool) -> Iterator[None]:
+    """Keeps others out, where the system has such locks; the file stays.
+
+    Raises:
+        BlockingIOError: If another holds it and `wait` is off.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -18,9 +19,11 @@ from PIL import Image
 from livephoto_core.motion_intensity import DEFAULT_EDGES, level_edges, mean_ssim
 from livephoto_core.training.preparation.clip_sampling import ClipConfig
 from livephoto_core.training.preparation.decoding import read_clip
+from livephoto_core.training.preparation.examples import Rejection, make_example
 from livephoto_core.training.preparation.level_histogram import RESOLUTION
 from livephoto_core.training.preparation.preparation import PreparationConfig
-from livephoto_core.training.preparation.sources import SourceConfig
+from livephoto_core.training.preparation.progress import check_settings
+from livephoto_core.training.preparation.sources import SourceConfig, VideoSource
 from livephoto_core.training.shards import PreparedClips
 from tests.training.preparation.prepare_tiny import prepare_tiny
 from tests.training.preparation.tiny_encoder import TEXT_WIDTH, TinyEncoder
@@ -167,7 +170,7 @@ def data_files(output):
     return {
         path.name: path.read_bytes()
         for path in output.iterdir()
-        if path.is_file() and not path.name.endswith(".partial")
+        if path.is_file() and not path.name.startswith(".")
     }
 
 
@@ -296,6 +299,39 @@ def test_clip_that_encodes_to_nan_is_listed(videos, tmp_path):
     result = prepare_tiny(manifest, tmp_path / "set", encoder=BrokenEncoder())
     assert (result.num_clips, result.num_rejected) == (1, 1)
     assert "NaN" in (tmp_path / "set" / "rejected.jsonl").read_text()
+
+
+def test_caption_of_too_many_tokens_is_listed(videos, tmp_path):
+    class LongWinded(TinyEncoder):
+        def encode_text(self, caption):
+            return super().encode_text(caption).new_zeros(77 * len(caption), TEXT_WIDTH)
+
+    manifest = tmp_path / "clips.jsonl"
+    entries = [{"video": str(videos / "01.mp4"), "caption": text} for text in ("3 c", "four")]
+    manifest.write_text("\n".join(map(json.dumps, entries)))
+    result = prepare_tiny(manifest, tmp_path / "set", encoder=LongWinded())
+    assert (result.num_clips, result.num_rejected) == (1, 1)
+    [line] = (tmp_path / "set" / "rejected.jsonl").read_text().splitlines()
+    assert json.loads(line)["reason"] == "the caption takes 308 tokens, at most 231 fit"
+
+
+def test_name_that_no_file_can_have_is_a_rejection(tmp_path):
+    source = VideoSource(0, "x" * 300, tmp_path, "a caption")
+    rejection = make_example(source, CONFIG)
+    assert isinstance(rejection, Rejection) and "File name too long" in rejection.reason
+
+
+def test_of_runs_that_begin_at_once_those_with_the_first_ones_options_go_on(tmp_path):
+    def begin(seed: int) -> int | None:
+        try:
+            check_settings(tmp_path / "set", {"--seed": seed})
+        except ValueError:
+            return None
+        return seed
+
+    with ThreadPoolExecutor(8) as pool:
+        accepted = set(pool.map(begin, [1, 2] * 8)) - {None}
+    assert len(accepted) == 1
 
 
 def test_second_run_on_the_same_folder_is_refused_while_the_first_works(videos, encoder, tmp_path):
