@@ -33,8 +33,8 @@ class ReferenceEncode(io.ComfyNode):
                     min=64,
                     max=4096,
                     step=8,
-                    tooltip="Width of the video in pixels. Motion checkpoints were trained at 256 "
-                    "to 512.",
+                    tooltip="Width of the video in pixels. Best near the size that the motion "
+                    "checkpoint was trained at, which Load LivePhoto shows.",
                 ),
                 io.Int.Input(
                     "height",

@@ -27,7 +27,7 @@ def _frames_input() -> io.Int.Input:
         min=2,
         max=4096,
         tooltip="Length of the video. 16 is what the checkpoints were trained on; AnimateDiff v1 "
-        "places up to 24, the others 32. Longer with Context Windows (Manual).",
+        "places up to 24, v2, v3 and PIA 32, AnimateLCM 64. Longer with Context Windows (Manual).",
     )
 
 

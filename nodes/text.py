@@ -74,7 +74,9 @@ class TextReweight(io.ComfyNode):
         cls, livephoto, positive, frames, overrides, strength, negative=None, text=""
     ) -> io.NodeOutput:
         """Weighs, and sends the weights to the node's display."""
-        sentence = text or traced_text(cls.hidden.prompt, cls.hidden.unique_id, "positive")
+        sentence = traced_text(cls.hidden.prompt, cls.hidden.unique_id, "positive")
+        if sentence is None:  # what was typed may be of an earlier prompt
+            sentence = text or None
         weighted, words = reweight_conditioning(
             livephoto,
             positive,
@@ -89,7 +91,7 @@ class TextReweight(io.ComfyNode):
         )
         if negative is not None:
             weighted_negative, _ = reweight_conditioning(
-                livephoto, negative, num_frames=frames, strength=strength
+                livephoto, negative, num_frames=frames, strength=strength, name="negative"
             )
         return io.NodeOutput(weighted, weighted_negative, ui=_for_display(words))
 

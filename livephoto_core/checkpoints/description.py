@@ -27,7 +27,8 @@ def describe(config: LivePhotoConfig) -> str:
 def advise(config: LivePhotoConfig) -> list[str]:
     """Which inputs of the nodes matter with a checkpoint, a line for each.
 
-    ["Encode Reference needs Load DINOv2 (dinov2-large).", "Motion intensity: heeded."]
+    ["Encode Reference needs Load DINOv2 (dinov2-large).", "Motion intensity: heeded.",
+    "Made for 16 frames of 256×256 pixels, at most 32 at a time."]
     """
     channels = config.input_conditioning.channels if config.input_conditioning else ()
     lines = []
@@ -43,7 +44,16 @@ def advise(config: LivePhotoConfig) -> list[str]:
         lines.append("Motion intensity: not heeded.")
     if not config.text_reweighting:
         lines.append("Text Reweight: only overrides count.")
+    width, height = config.training_size_px
+    limit = f", at most {config.motion.max_frames} at a time" if config.motion else ""
+    lines.append(f"Made for {config.num_frames} frames of {width}×{height} pixels{limit}.")
     return lines
+
+
+def heeds_intensity(config: LivePhotoConfig) -> bool:
+    """Whether a checkpoint makes anything of the motion intensity."""
+    channels = config.input_conditioning.channels if config.input_conditioning else ()
+    return "intensity" in channels or "affinity" in channels
 
 
 def encoder_source(content: ContentConfig) -> str:

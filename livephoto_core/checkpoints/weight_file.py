@@ -107,7 +107,12 @@ def _safetensors_loader(path: Path, header: SafetensorsHeader) -> Callable[[str]
 
     def load(name: str) -> Tensor:
         info, (start, stop) = header.tensors[name], header.offsets[name]
-        dtype = FLOAT_DTYPES[info.dtype]
+        dtype = FLOAT_DTYPES.get(info.dtype)
+        if dtype is None:
+            raise CheckpointError(
+                f"{path.name}: {name} is stored as {info.dtype}. Choose a file whose weights are "
+                f"{', '.join(FLOAT_DTYPES)}."
+            )
         data = mapped()[start:stop]
         # A foreign writer may not align; torch views only aligned bytes.
         return (data.clone() if start % dtype.itemsize else data).view(dtype).view(info.shape)

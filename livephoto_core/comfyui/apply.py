@@ -34,7 +34,7 @@ from .compatibility import (
     check_not_compiled,
     check_one_gpu,
     check_reference,
-    check_text_frames,
+    check_text,
 )
 from .noise_schedule import set_noise_schedule
 from .run import Run
@@ -150,7 +150,7 @@ def _run_opener(
         if not windows or num_frames < 2:
             check_frame_count(config, num_frames, in_window=False)
         check_latent_size(tuple(noise.shape), reference, config)
-        check_text_frames(guider.conds, num_frames)
+        check_text(guider.conds, config, num_frames)
         if config.input_conditioning is not None:
             channels = assemble_channels(
                 config.input_conditioning,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, NamedTuple
 
+from comfy_execution.graph_utils import is_link
+
 _ASKING_NODES = ("LivePhotoSampler", "ApplyLivePhoto")
 
 
@@ -49,4 +51,4 @@ def _sources(prompt: dict[str, Any], node_id: str, input_names: Any) -> list[str
     """Ids of the nodes that feed the inputs of a node."""
     inputs = prompt.get(str(node_id), {}).get("inputs", {})
     values = (inputs.get(name) for name in input_names)
-    return [str(value[0]) for value in values if isinstance(value, list) and value[0] in prompt]
+    return [value[0] for value in values if is_link(value) and value[0] in prompt]

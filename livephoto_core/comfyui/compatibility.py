@@ -60,9 +60,12 @@ def check_base_model(model: ModelPatcher) -> None:
     if not isinstance(sampling, comfy.model_sampling.EPS) or isinstance(
         sampling, comfy.model_sampling.V_PREDICTION
     ):
+        remedy = _LOAD_SD15
+        if "model_sampling" in model.object_patches:
+            remedy = "Set the node that changed its sampling to eps, or remove it."
         raise ValueError(
             f"model: this {name} model does not predict noise (EPS) but, for example, v; the "
-            f"motion weights were trained with one that does. {_LOAD_SD15}"
+            f"motion weights were trained with one that does. {remedy}"
         )
 
 
@@ -168,7 +171,9 @@ def check_frame_count(config: LivePhotoConfig, num_frames: int, *, in_window: bo
     if num_frames < 2:
         raise ValueError(
             "frames: a video has at least 2 frames, but the UNet got 1 at a time. Set frames (and, "
-            "with context windows, context_length) to 2 or more; 16 is what most files know."
+            "with context windows, context_length) to 2 or more; 16 is what most files know. If "
+            "both are, the last window holds a single frame: use another context_schedule, or "
+            "another number of frames."
         )
     if config.motion is None:
         return
@@ -202,12 +207,22 @@ def check_latent_size(
         )
 
 
-def check_text_frames(conds: dict[str, list[dict[str, Any]]], num_frames: int) -> None:
-    """Raises ValueError for text weighted for another number of frames."""
+def check_text(
+    conds: dict[str, list[dict[str, Any]]], config: LivePhotoConfig, num_frames: int
+) -> None:
+    """Raises ValueError for text of another text encoder, or for another number of frames."""
+    width = config.layout.context_dim
     for name, entries in conds.items():
         for entry in entries:
             tokens: Tensor | None = entry.get("cross_attn")
-            if tokens is not None and tokens.shape[0] not in (1, num_frames):
+            if tokens is None:
+                continue
+            if tokens.shape[-1] != width:
+                raise ValueError(
+                    f"{name}: the text was encoded {tokens.shape[-1]} wide, the model reads "
+                    f"{width}. Encode it with the CLIP of the checkpoint that model comes from."
+                )
+            if tokens.shape[0] not in (1, num_frames):
                 raise ValueError(
                     f"{name}: the text is weighted for {tokens.shape[0]} frames, the video has "
                     f"{num_frames}. Set frames of Text Reweight to {num_frames}."

@@ -12,11 +12,12 @@ import comfy.model_patcher
 import torch
 from torch import Tensor
 
-from ..checkpoints.weight_file import open_weight_file
+from ..checkpoints.dinov2 import read_dinov2
 from ..models.content_encoder import build_dinov2, encode_patch_tokens
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
+    from transformers import Dinov2Model
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +57,7 @@ def load_content_encoder(path: str | Path) -> ContentEncoder:
     Raises:
         ValueError: If the file is damaged or holds another kind of model.
     """
-    file = open_weight_file(path)
-    return _content_encoder({name: file.load(name) for name in file.tensors})
+    return wrap_dinov2(*read_dinov2(path))
 
 
 _from_core: WeakKeyDictionary[Any, ContentEncoder] = WeakKeyDictionary()
@@ -74,12 +74,12 @@ def as_content_encoder(clip_vision: Any) -> ContentEncoder:
     if isinstance(clip_vision, ContentEncoder):
         return clip_vision
     if clip_vision not in _from_core:
-        _from_core[clip_vision] = _content_encoder(clip_vision.get_sd())
+        _from_core[clip_vision] = wrap_dinov2(*build_dinov2(clip_vision.get_sd()))
     return _from_core[clip_vision]
 
 
-def _content_encoder(state_dict: dict[str, Tensor]) -> ContentEncoder:
-    model, name = build_dinov2(state_dict)
+def wrap_dinov2(model: Dinov2Model, name: str) -> ContentEncoder:
+    """Puts a DINOv2 under ComfyUI's memory management."""
     # Plain fp32 layers: the encoder runs once per photo, and is small beside the UNet.
     model = model.float().requires_grad_(False).eval()
     patcher = comfy.model_patcher.ModelPatcher(

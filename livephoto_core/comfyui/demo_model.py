@@ -19,8 +19,9 @@ from comfy.sd1_clip import SD1ClipModel, SD1Tokenizer, SDClipModel
 from torch import Tensor
 
 from ..checkpoints.validation import check_weights
+from ..models.content_encoder import build_dinov2
 from ..shapes.base_model import BaseConfig, BaseModelFile, open_base_model
-from .content_encoder import ContentEncoder, _content_encoder
+from .content_encoder import ContentEncoder, wrap_dinov2
 from .demo_modules import (
     autoencoder_params,
     build_autoencoder,
@@ -60,7 +61,7 @@ def load_demo_model(
         _model(file.config, file.part("unet")),
         _clip(file.config, file.part("text_encoder")),
         _vae(file.config, file.part("autoencoder")),
-        replace(_content_encoder(file.part("content_encoder")), knows_only_shapes=True),
+        replace(wrap_dinov2(*build_dinov2(file.part("content_encoder"))), knows_only_shapes=True),
     )
 
 

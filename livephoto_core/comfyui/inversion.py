@@ -28,6 +28,15 @@ _SCHEDULES: dict[str, NoiseSchedule] = {"linear": "scaled_linear", "sqrt_linear"
 """Beta schedules by ComfyUI's names; all of SD-1.5 has the first, the tiny base the second."""
 
 
+_GUIDANCE = (
+    "sampler_cfg_function",
+    "sampler_pre_cfg_function",
+    "sampler_post_cfg_function",
+    "sampler_calc_cond_batch_function",
+)
+"""Options by which nodes such as PAG and SAG steer a sampling; an inversion has no guidance."""
+
+
 class InversionSampler(comfy.samplers.Sampler):
     """Runs DDIM backwards, from the clean latent to noise, inside ComfyUI's sampling."""
 
@@ -120,6 +129,8 @@ def _invert(
     plain = model.clone()
     # Also for a model that a node has set to LCM, say, whose denoised latents are no x₀.
     plain.add_object_patch("model_sampling", ModelSampling(_schedule_of(model)))
+    for name in _GUIDANCE:
+        plain.model_options.pop(name, None)
     guider = comfy.samplers.CFGGuider(plain)
     guider.inner_set_conds({"positive": conditioning})
     model_sampling: Any = plain.get_model_object("model_sampling")

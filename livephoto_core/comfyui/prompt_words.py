@@ -33,8 +33,8 @@ def prompt_words(text: str) -> PromptWords:
     tokenizer = _tokenizer(tuple(folder_paths.get_folder_paths("embeddings")))
     words: list[str] = []
     token_words: list[int] = []
+    pending: list[int] = []  # ComfyUI may cut a chunk within a word
     for chunk in tokenizer.tokenize_with_weights(text):
-        pending: list[int] = []
         for token, *_ in chunk:
             if isinstance(token, Tensor) or token not in (_START, _END):
                 token_words.append(len(words))

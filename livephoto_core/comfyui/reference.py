@@ -82,18 +82,17 @@ def encode_reference(
         livephoto: Decides whether content tokens are needed, and from which encoder.
         vae: ComfyUI VAE.
         image: Fitted photo, (1 h w 3) in 0…1.
-        content_encoder: DINOv2 from CLIPVisionLoader or this pack's loader.
+        content_encoder: DINOv2 from CLIPVisionLoader or this pack's loader. Not looked at where the
+            checkpoint needs none.
     Raises:
         ValueError: If the VAE or the content encoder is not the one the checkpoint needs.
     """
     check_vae(vae, livephoto)
     encoder: ContentEncoder | None = None
-    if content_encoder is not None:
+    if content_encoder is not None and livephoto.config.content is not None:
         encoder = as_content_encoder(content_encoder)
     check_content_encoder(encoder, livephoto)
-    tokens = None
-    if encoder is not None and livephoto.config.content is not None:
-        tokens = encoder.encode(image).cpu()
+    tokens = encoder.encode(image).cpu() if encoder is not None else None
     latent = vae.encode(image)
     return LivePhotoReference(latent=latent.float().cpu(), patch_tokens=tokens)
 

@@ -42,6 +42,7 @@ def reweight_conditioning(
     strength: float = 1.0,
     overrides: str = "",
     text: str | None = None,
+    name: str = "positive",
 ) -> tuple[list[Any], WordWeights | None]:
     """Text tokens multiplied by a weight for every token and frame.
 
@@ -52,6 +53,7 @@ def reweight_conditioning(
         strength: How far the checkpoint's weights are followed.
         overrides: "waving:1.5, dinosaur:0.2".
         text: The sentence, to know which tokens make which word.
+        name: Of the input, for errors.
     Returns:
         CONDITIONING with tokens (f n d), or (1 n d) where all frames have the same weights, and the
         words with their weights where the sentence is known.
@@ -67,7 +69,7 @@ def reweight_conditioning(
         )
     weighted, shown = [], None
     for tokens, options in conditioning:
-        predicted = used = _token_weights(livephoto, tokens, num_frames, strength)
+        predicted = used = _token_weights(livephoto, tokens, num_frames, strength, name)
         if words is not None:
             ids = words.token_words
             used = override_words(predicted, ids, words=words.words, overrides=word_weights)
@@ -106,12 +108,12 @@ def _matching_words(text: str, conditioning: list[Any]) -> PromptWords | None:
 
 
 def _token_weights(
-    livephoto: LivePhotoModel, tokens: Tensor, num_frames: int, strength: float
+    livephoto: LivePhotoModel, tokens: Tensor, num_frames: int, strength: float, name: str
 ) -> Tensor:
     """Weights (1 f n) of the checkpoint, or ones (1 1 n) where it has no re-weighting."""
     if tokens.shape[0] != 1:
         raise ValueError(
-            f"positive: its tokens already differ from frame to frame ({tokens.shape[0]} of them). "
+            f"{name}: its tokens already differ from frame to frame ({tokens.shape[0]} of them). "
             "Put Text Reweight directly after the text encoder."
         )
     module = livephoto.parts.text_reweighting

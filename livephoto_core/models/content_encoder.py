@@ -8,7 +8,7 @@ them), and Meta's original release. All are brought to the first, then to the in
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -141,10 +141,7 @@ def dinov2_pixels(images: Tensor, size_px: int) -> Tensor:
 
 
 def _file_named(state_dict: StateDict) -> dict[str, Tensor]:
-    has_prefix = any(key.startswith("dinov2.") for key in state_dict)
-    keys = [key for key in state_dict if key.startswith("dinov2.") or not has_prefix]
-    weights = {key.removeprefix("dinov2."): state_dict[key] for key in keys}
-    _refuse_other_encoders(weights)
+    weights = {name: state_dict[key] for name, key in check_names(state_dict).items()}
     weights = {_rename(key, _TO_FILE_NAMES): value for key, value in weights.items()}
     # Only pre-training masks patches.
     weights.pop("embeddings.mask_token", None)
@@ -152,7 +149,19 @@ def _file_named(state_dict: StateDict) -> dict[str, Tensor]:
     return _join_gate(weights)
 
 
-def _refuse_other_encoders(weights: StateDict) -> None:
+def check_names(keys: Iterable[str]) -> dict[str, str]:
+    """Names of a DINOv2's weights without "dinov2.", and the keys they go by.
+
+    Raises:
+        ValueError: If the weights are another encoder's.
+    """
+    keys = list(keys)
+    has_prefix = any(key.startswith("dinov2.") for key in keys)
+    weights = {
+        key.removeprefix("dinov2."): key
+        for key in keys
+        if key.startswith("dinov2.") or not has_prefix
+    }
     has_registers = {"embeddings.register_tokens", "register_tokens"} & weights.keys()
     has_positions = {"embeddings.position_embeddings", "pos_embed"} & weights.keys()
     if has_registers and has_positions:
@@ -166,7 +175,7 @@ def _refuse_other_encoders(weights: StateDict) -> None:
     elif not has_positions:
         found = f"no image encoder known here (first key: {next(iter(weights), 'none')!r})"
     else:
-        return
+        return weights
     raise ValueError(f"The content encoder's weights must be a DINOv2, got {found}. {_WANTED}")
 
 

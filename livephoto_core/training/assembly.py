@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 from transformers import Dinov2Model
 
 from ..checkpoints import read_checkpoint
-from ..checkpoints.weight_file import open_weight_file
+from ..checkpoints.dinov2 import read_dinov2
 from ..comfyui.demo_model import load_demo_model
 from ..comfyui.demo_text import CaptionEncoder
 from ..comfyui.training_unet import load_base
 from ..file_digest import file_sha256
-from ..models.content_encoder import build_dinov2
 from ..shapes.base_model import is_base_model, open_base_model
 from ..shapes.clips import ShapesClips
 from .config import TrainingConfig
@@ -68,7 +67,10 @@ def _prepared_videos(
         )
     model, vae = load_base(base, with_vae=bool(config.run.sample_every))
     path = config.files.content_encoder
-    return model, vae, clips, _content_encoder(path) if path else None
+    if path is None:
+        return model, vae, clips, None
+    dinov2, name = read_dinov2(path)
+    return model, vae, clips, (name, dinov2)
 
 
 def _shapes_world(
@@ -82,9 +84,3 @@ def _shapes_world(
     [module] = content_encoder.patcher.model
     encoder = (content_encoder.name, module) if config.parts.content_encoder else None
     return model, vae, clips, encoder
-
-
-def _content_encoder(path: str) -> NamedEncoder:
-    file = open_weight_file(path)
-    model, name = build_dinov2({name: file.load(name) for name in file.tensors})
-    return name, model

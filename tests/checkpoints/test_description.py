@@ -16,17 +16,19 @@ from tests.checkpoints.weight_files import TINY, animatediff_shapes, write_archi
 NO_PHOTO = "Knows no photo: connect Prior Inversion."
 HEEDED, NOT_HEEDED = "Motion intensity: heeded.", "Motion intensity: not heeded."
 NO_WEIGHTS = "Text Reweight: only overrides count."
+SIZE = "Made for 16 frames of 512×512 pixels, at most 32 at a time."
 V3 = animatediff_shapes(32)
 PIA = V3 | {"conv_in.weight": (320, 9, 3, 3), "conv_in.bias": (320,)}
 
 
 def test_shipped_checkpoint_asks_for_the_demo_models_encoder():
-    encoder, intensity = advise(read_checkpoint(LIVEPHOTO_PATH).config)
+    encoder, intensity, size = advise(read_checkpoint(LIVEPHOTO_PATH).config)
     assert encoder == (
         "Encode Reference needs the image encoder it came with (for the demo: clip_vision of Load "
         "Demo Model)."
     )
     assert intensity == HEEDED
+    assert size == "Made for 16 frames of 64×64 pixels, at most 32 at a time."
 
 
 @pytest.mark.parametrize("size", ["small", "base", "large", "giant"])
@@ -37,7 +39,7 @@ def test_public_encoder_is_named(size):
 
 def test_animatediff_knows_no_photo_and_no_intensity(tmp_path: Path):
     checkpoint = read_checkpoint(write_archive(tmp_path / "v3_sd15_mm.ckpt", V3))
-    assert advise(checkpoint.config) == [NO_PHOTO, NOT_HEEDED, NO_WEIGHTS]
+    assert advise(checkpoint.config) == [NO_PHOTO, NOT_HEEDED, NO_WEIGHTS, SIZE]
 
 
 def test_pia_heeds_intensity_in_its_own_way(tmp_path: Path):
@@ -45,9 +47,15 @@ def test_pia_heeds_intensity_in_its_own_way(tmp_path: Path):
     assert advise(checkpoint.config) == [
         "Motion intensity: heeded (PIA's small, medium and large motion).",
         NO_WEIGHTS,
+        SIZE,
     ]
 
 
 def test_parts_without_a_photo_or_intensity_need_neither():
-    assert advise(replace(TINY, content=None)) == [HEEDED]
-    assert advise(LivePhotoConfig(motion=MotionConfig())) == [NO_PHOTO, NOT_HEEDED, NO_WEIGHTS]
+    assert advise(replace(TINY, content=None))[:-1] == [HEEDED]
+    motion = LivePhotoConfig(motion=MotionConfig())
+    assert advise(motion)[:-1] == [NO_PHOTO, NOT_HEEDED, NO_WEIGHTS]
+
+
+def test_parts_without_motion_limit_no_frames():
+    assert advise(LivePhotoConfig())[-1] == "Made for 16 frames of 256×256 pixels."

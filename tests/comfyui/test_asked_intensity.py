@@ -57,6 +57,15 @@ def test_frames_from_elsewhere_have_none():
     assert asked_intensity(None, "m", "images") is None
 
 
+@pytest.mark.parametrize("value", [[], [[1, 2], [3, 4]], ["7"], ["7", "8", "9"], [None, 0]])
+def test_lists_that_are_no_links_are_passed_over(value):
+    prompt = measured("demo")
+    prompt["m"]["inputs"]["images"] = ["other", 0]
+    inputs = {"points": value, "images": ["8", 0]}
+    prompt["other"] = {"class_type": "OfAnotherPack", "inputs": inputs}
+    assert asked_intensity(prompt, "m", "images").node == "7"
+
+
 def test_computed_intensity_is_unknown():
     prompt = measured("demo")
     prompt["7"]["inputs"]["motion_intensity"] = ["1", 0]

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from comfy_extras.nodes_torch_compile import TorchCompileModel
 
 from livephoto_core.comfyui import compatibility
@@ -131,6 +132,18 @@ def test_more_frames_than_positions_name_the_node_to_add(model):
 def test_latent_of_another_size_is_refused(model, livephoto):
     with pytest.raises(ValueError, match="latent: it is 128×128 pixels, the reference 64×64"):
         sample(apply(model, livephoto), size=16)
+
+
+def test_text_of_another_encoder_is_refused(model, livephoto):
+    positive = [[torch.zeros(1, 77, 2048), {}]]
+    with pytest.raises(ValueError, match="positive: the text was encoded 2048 wide, the model rea"):
+        sample(apply(model, livephoto), positive=positive)
+
+
+def test_model_set_to_predict_v_by_a_node_names_the_node(model, livephoto):
+    patched = ModelSamplingDiscrete().patch(model, "v_prediction", False)[0]
+    with pytest.raises(ValueError, match="Set the node that changed its sampling to eps"):
+        apply(patched, livephoto)
 
 
 def test_text_for_another_number_of_frames_is_refused(model, livephoto):

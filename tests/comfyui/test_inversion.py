@@ -129,6 +129,23 @@ def test_inversion_ignores_the_sampling_set_for_the_video(model, reference):
     assert torch.equal(invert_reference(lcm, reference, num_steps=3), plain)
 
 
+def test_inversion_ignores_the_guidance_set_for_the_video(model, reference):
+    """Such as PAG's and SAG's, which look for a negative prompt that is not there."""
+
+    def fail(*_):
+        raise AssertionError("an inversion has no guidance")
+
+    guided = model.clone()
+    guided.set_model_sampler_cfg_function(fail)
+    guided.set_model_sampler_pre_cfg_function(fail)
+    guided.set_model_sampler_post_cfg_function(fail)
+    guided.set_model_sampler_calc_cond_batch_function(fail)
+    options = dict(guided.model_options)
+    plain = invert_reference(model, reference, num_steps=3)
+    assert torch.equal(invert_reference(guided, reference, num_steps=3), plain)
+    assert guided.model_options == options
+
+
 def test_noise_is_the_mix_of_equation_3(reference):
     inverted = torch.randn(1, 4, 8, 8)
     latent = empty_latent(reference, 5)

@@ -62,6 +62,21 @@ def test_file_without_edges_is_measured_on_the_general_scale(comfyui_server):
     assert said(result.outputs[MEASURE])["scale"] == "general"
 
 
+def test_nothing_was_asked_of_a_file_that_heeds_no_intensity(comfyui_server):
+    name = "motion_only.safetensors"
+    weights = {"input_conditioning.conv.weight": torch.zeros(320, 4, 3, 3)}
+    config = LivePhotoConfig(input_conditioning=InputConditioningConfig(channels=("reference",)))
+    write_checkpoint(comfyui_server.models("livephoto") / name, config, weights)
+    workflow = json.loads(DEMO.read_text())
+    loader = {"file": name, "motion_lora": "none", "lora_strength": 1.0}
+    workflow["no intensity"] = {"class_type": "LivePhotoLoader", "inputs": loader}
+    workflow["7"]["inputs"]["steps"] = 1
+    [measure] = [k for k, node in workflow.items() if node["class_type"] == "MotionIntensity"]
+    workflow[measure]["inputs"]["livephoto"] = ["no intensity", 0]
+    result = comfyui_server.client().run_workflow(workflow)
+    assert said(result.outputs[measure])["asked"] is None
+
+
 def test_demo_measures_what_it_asked_for(every_comfyui_server):
     workflow = json.loads(DEMO.read_text())
     [measure] = [key for key, node in workflow.items() if node["class_type"] == "MotionIntensity"]

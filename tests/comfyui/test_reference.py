@@ -5,6 +5,7 @@ from __future__ import annotations
 import comfy.clip_vision
 import pytest
 import torch
+from safetensors.torch import save_file
 from skimage import data
 from transformers import Dinov2Config, Dinov2Model
 
@@ -91,8 +92,6 @@ def dinov2():
 
 @pytest.fixture
 def encoder(dinov2, tmp_path):
-    from safetensors.torch import save_file
-
     save_file(dinov2.state_dict(), tmp_path / "dinov2.safetensors")
     return load_content_encoder(tmp_path / "dinov2.safetensors")
 
@@ -110,6 +109,31 @@ def test_encoder_is_not_needed_by_files_without_content_tokens(photo):
     fitted = fit_image(photo, width=64, height=64, fit="crop")
     reference = encode_reference(tiny_livephoto(ANIMATEDIFF_V1), EightfoldVAE(), fitted)
     assert reference.patch_tokens is None
+
+
+def test_encoder_that_is_not_needed_is_not_looked_at(photo):
+    fitted = fit_image(photo, width=64, height=64, fit="crop")
+    clip_vision = object()  # such as a CLIP left connected from another file
+    tiny = tiny_livephoto(ANIMATEDIFF_V1)
+    assert encode_reference(tiny, EightfoldVAE(), fitted, clip_vision).patch_tokens is None
+
+
+def test_file_of_another_encoder_is_refused_by_name(tmp_path):
+    path = tmp_path / "clip_vision.safetensors"
+    weights = {
+        "vision_model.embeddings.position_ids": torch.arange(5)[None],
+        "vision_model.embeddings.class_embedding": torch.zeros(8),
+    }
+    save_file(weights, path)
+    with pytest.raises(ValueError, match="must be a DINOv2, got a CLIP vision encoder"):
+        load_content_encoder(path)
+
+
+def test_file_with_weights_of_another_dtype_names_it(dinov2, tmp_path):
+    path = tmp_path / "dinov2_fp8.safetensors"
+    save_file({k: v.to(torch.float8_e4m3fn) for k, v in dinov2.state_dict().items()}, path)
+    with pytest.raises(ValueError, match=r"dinov2_fp8.safetensors: .* is stored as F8_E4M3"):
+        load_content_encoder(path)
 
 
 class CoreDINOv2:

@@ -44,6 +44,12 @@ def test_long_prompts_have_a_token_word_for_every_chunk():
     assert len(prompt_words("waving " * 100).token_words) == 2 * 77
 
 
+def test_word_that_two_chunks_share_stays_whole():
+    # ComfyUI cuts a segment of eight tokens or more where the chunk is full, also within a word.
+    words = prompt_words("a " * 70 + "(supercalifragilisticexpialidocious:1)").words
+    assert words[-1] == "supercalifragilisticexpialidocious" and words[:-1] == ["a"] * 70
+
+
 def test_overrides_scale_the_tokens_of_the_word_and_no_others(without_reweighting):
     positive = random_text()
     weighted, shown = reweight_conditioning(
@@ -125,6 +131,13 @@ def test_overrides_without_a_known_sentence_say_what_to_do(without_reweighting):
         )
 
 
+def test_text_weighted_twice_is_refused_by_the_name_of_the_input(without_reweighting):
+    with pytest.raises(ValueError, match="negative: its tokens already differ"):
+        reweight_conditioning(
+            without_reweighting, random_text(frames=3), num_frames=3, name="negative"
+        )
+
+
 def test_text_weighted_twice_is_refused(without_reweighting):
     with pytest.raises(ValueError, match="directly after the text encoder"):
         reweight_conditioning(without_reweighting, random_text(frames=4), num_frames=4)
@@ -187,7 +200,15 @@ def test_node_sends_the_weights_of_every_word_and_frame(comfyui_server):
     assert used == [predicted[0], predicted[1], [0.25] * 16, predicted[3], predicted[4]]
 
 
+def test_sentence_of_the_graph_counts_more_than_one_that_was_typed_before(comfyui_server):
+    workflow = reweighting_workflow(text="a blue star turns left", overrides="heart:0.25")
+    shown = comfyui_server.client().run_workflow(workflow).outputs[REWEIGHT]
+    assert shown["livephoto_words"] == ["a", "red", "heart", "moves", "right"]
+
+
 def test_node_sends_no_words_where_they_are_not_known(comfyui_server):
-    other = reweighting_workflow(text="not what was encoded " * 20)
+    other = reweighting_workflow(positive=["6", 0], text="not what was encoded " * 20)
+    whole = {"conditioning": ["3", 0], "start": 0.0, "end": 1.0}
+    other["6"] = {"class_type": "ConditioningSetTimestepRange", "inputs": whole}
     shown = comfyui_server.client().run_workflow(other).outputs[REWEIGHT]
     assert shown == {"livephoto_words": [], "livephoto_predicted": [], "livephoto_used": []}
