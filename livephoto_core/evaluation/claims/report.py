@@ -25,7 +25,7 @@ from .words import mean_weights, measure_words, words_table
 
 _log = logging.getLogger(__name__)
 
-PRIOR_COUNTS: dict[Kind, int] = {"motion": 48, "level": 48}
+PRIOR_COUNTS: dict[Kind, int] = {"motion": 32, "level": 32}
 NUM_LEVEL_PROMPTS = 16
 
 

@@ -69,31 +69,31 @@ def _motion_accuracy(outcomes: Sequence[Outcome], motion: str) -> str:
 
 
 def _figures_table(results: Results, variants: Sequence[Variant]) -> str:
-    headings = ["variant", *(column.heading for column in COLUMNS.values())]
     rows = [
-        [
-            variant.name,
-            *(_show(spread(results[variant], name), column) for name, column in COLUMNS.items()),
-            " / ".join(f"{score:.1f}" for score in variant.published or ()) or DASH,
-        ]
+        [column.heading, *(_show(spread(results[variant], name), column) for variant in variants)]
+        for name, column in COLUMNS.items()
+    ]
+    published = [
+        " / ".join(f"{score:.1f}" for score in variant.published or ()) or DASH
         for variant in variants
     ]
-    return markdown_table([*headings, "the paper: adjacent frames, DINO / CLIP, %"], rows)
+    rows.append(["the paper: adjacent frames, DINO / CLIP, %", *published])
+    return markdown_table(["figure", *(variant.name for variant in variants)], rows)
 
 
 def _differences_table(results: Results, pairs: Sequence[tuple[Variant, Variant]]) -> str:
-    headings = ["variant, against", *(column.heading for column in COLUMNS.values())]
     rows = [
         [
-            f"{variant.name}, against {other.name}",
+            column.heading,
             *(
                 _show_difference(difference(results[variant], results[other], name), column)
-                for name, column in COLUMNS.items()
+                for other, variant in pairs
             ),
         ]
-        for other, variant in pairs
+        for name, column in COLUMNS.items()
     ]
-    return markdown_table(headings, rows)
+    headings = [f"{variant.name}, against {other.name}" for other, variant in pairs]
+    return markdown_table(["figure", *headings], rows)
 
 
 def _show(value: Spread | None, column: Column) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 from livephoto_core.evaluation.claims.results import COLUMNS, Outcome
@@ -21,9 +22,13 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def rows(text: str, name: str) -> list[list[str]]:
-    """All table rows of a variant, in order."""
-    return [cells(line) for line in text.splitlines() if line.startswith(f"| {name} |")]
+def column(text: str, heading: str) -> dict[str, str]:
+    """A column of the first table that has it, by the names in the first one."""
+    lines = text.splitlines()
+    [first, *_] = [i for i, line in enumerate(lines) if heading in cells(line)]
+    place = cells(lines[first]).index(heading)
+    table = list(itertools.takewhile(lambda line: line.startswith("|"), lines[first + 2 :]))
+    return {cells(line)[0]: cells(line)[place] for line in table}
 
 
 def test_every_row_of_the_papers_tables_is_there_once():
@@ -53,11 +58,11 @@ def test_tables_have_the_papers_form_and_share_the_row_of_full():
         (second, TABLE_2, against_full[:2]),
         (ours, (FULL, *OURS), against_full[2:]),
     ):
-        named = [cells(line)[0] for line in part.splitlines() if line.startswith("| ")]
-        all_names = [variant.name for variant in variants]
+        headings = [cells(line) for line in part.splitlines() if line.startswith("| figure |")]
         compared = [f"{row.name}, against {other.name}" for other, row in pairs]
-        assert named == ["variant", "---", *all_names, "variant, against", "---", *compared]
-        assert cells(part.splitlines()[2])[1:-1] == HEADINGS
+        names = [variant.name for variant in variants]
+        assert headings == [["figure", *names], ["figure", *compared]]
+        assert list(column(part, names[0]))[:-1] == list(column(part, compared[0])) == HEADINGS
 
 
 def test_table_of_ours_is_left_out_where_none_of_it_was_measured():
@@ -71,7 +76,8 @@ def test_table_of_ours_is_left_out_where_none_of_it_was_measured():
 
 def test_papers_numbers_stand_in_a_column_of_their_own_and_are_marked():
     text = study_tables({variant: [outcome(0.5)] for variant in ROWS["all"]})
-    published = {variant.name: rows(text, variant.name)[0][-1] for variant in ROWS["all"]}
+    [row] = [name for name in column(text, FULL.name) if name.startswith("the paper: ")]
+    published = {variant.name: column(text, variant.name)[row] for variant in ROWS["all"]}
     assert published == {
         "reference latent": "82.3 / 91.7",
         "+ content encoder": "85.9 / 93.2",
@@ -86,9 +92,9 @@ def test_papers_numbers_stand_in_a_column_of_their_own_and_are_marked():
 
 def test_row_shows_mean_and_range_of_the_seeds():
     seeds = [outcome(0.5, first_frame_psnr_db=25.0), outcome(0.7, first_frame_psnr_db=26.0)]
-    [row] = rows(study_tables({FULL: seeds}), FULL.name)[:1]
-    assert row[1] == "60 (50 to 70)"
-    assert row[1 + list(COLUMNS).index("first_frame_psnr_db")] == "25.5 (25.0 to 26.0)"
+    shown = column(study_tables({FULL: seeds}), FULL.name)
+    assert shown["motion, %"] == "60 (50 to 70)"
+    assert shown["first frame, dB"] == "25.5 (25.0 to 26.0)"
 
 
 def test_figure_that_is_missing_is_a_dash():
@@ -96,9 +102,8 @@ def test_figure_that_is_missing_is_a_dash():
     del figures["level_motion_accuracy"]
     without, with_encoder, _ = TABLE_1
     text = study_tables({without: [Outcome(figures, [])], with_encoder: [outcome(0.5)]})
-    place = 1 + list(COLUMNS).index("level_motion_accuracy")
-    assert rows(text, without.name)[0][place] == "–"
-    assert rows(text, f"{with_encoder.name}, against {without.name}")[0][place] == "–"
+    for heading in (without.name, f"{with_encoder.name}, against {without.name}"):
+        assert column(text, heading)["motion at any level, %"] == "–"
 
 
 def test_difference_says_whether_its_interval_excludes_zero():
@@ -106,10 +111,11 @@ def test_difference_says_whether_its_interval_excludes_zero():
     full = Outcome(outcome(1.0).figures, [right] * 20)
     worse = Outcome(outcome(0.5).figures, [right, wrong] * 10)
     text = study_tables({FULL: [full], TABLE_2[1]: [worse], TABLE_2[2]: [full]})
-    [found] = rows(text, f"{TABLE_2[1].name}, against {FULL.name}")
-    assert found[1].startswith("-50 (-") and found[1].endswith("), yes")
-    assert found[2] == "-50"  # the worst kind is no mean over answers
-    assert rows(text, f"{TABLE_2[2].name}, against {FULL.name}")[0][1] == "+0 (+0 to +0), no"
+    found = column(text, f"{TABLE_2[1].name}, against {FULL.name}")
+    assert found["motion, %"].startswith("-50 (-") and found["motion, %"].endswith("), yes")
+    assert found["worst kind of motion, %"] == "-50"  # no mean over answers
+    same = column(text, f"{TABLE_2[2].name}, against {FULL.name}")
+    assert same["motion, %"] == "+0 (+0 to +0), no"
 
 
 def test_motions_have_a_row_each_with_the_mean_of_the_seeds():
