@@ -173,7 +173,8 @@ def score(answers: Sequence[Answer]) -> dict[str, float | dict[str, float]]:
         asked for), `level_1_ssim` and `level_1_measured` (means, where level 1 was asked for);
         `first_frame_psnr_db` (mean),
         `identity`, `shape_kept` and `colour_kept` (shares), `identity_of` each motion and
-        `frame_similarity` (mean) over motion and level questions, and `conflicting_identity`.
+        `frame_similarity` (mean) over motion and level questions, and of the conflicting ones
+        `conflicting_identity` and `conflicting_first_frame_psnr_db`.
         Figures without questions are left out.
     """
     by_kind = {
@@ -190,7 +191,11 @@ def score(answers: Sequence[Answer]) -> dict[str, float | dict[str, float]]:
         if by_kind[kind]:
             figures[f"{kind}_accuracy"] = _accuracy(by_kind[kind])
     if by_kind["conflicting"]:
-        figures["conflicting_identity"] = _identity(by_kind["conflicting"])
+        conflicting = by_kind["conflicting"]
+        figures["conflicting_identity"] = _identity(conflicting)
+        figures["conflicting_first_frame_psnr_db"] = _mean(
+            [answer.first_frame_psnr_db for answer in conflicting]
+        )
     if level:
         figures.update(_level_figures(level))
     if motion or level:

@@ -101,7 +101,9 @@ def test_figures_of_known_answers():
         answer(motion="shrink", keeps_shape=False, first_frame_psnr_db=20.0),
         answer(asked_motion="wave", motion="wave"),
         answer(kind="without_text", motion="still", keeps_shape=False),
-        answer(kind="conflicting", keeps_colour=False, frame_similarity=0.0),
+        answer(
+            kind="conflicting", keeps_colour=False, frame_similarity=0.0, first_frame_psnr_db=19.0
+        ),
         answer(kind="motion_only"),
         answer(kind="motion_only", motion="still"),
         *(
@@ -116,6 +118,7 @@ def test_figures_of_known_answers():
     assert figures["without_text_accuracy"] == 0
     assert (figures["conflicting_accuracy"], figures["motion_only_accuracy"]) == (1, 0.5)
     assert figures["conflicting_identity"] == 0
+    assert figures["conflicting_first_frame_psnr_db"] == 19.0
     assert figures["frame_similarity"] == pytest.approx(0.9)
     assert figures["level_correlation"] == pytest.approx(-1)
     assert figures["level_correlation_within_motions"] == pytest.approx(-1)

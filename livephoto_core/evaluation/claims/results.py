@@ -11,11 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from ...shapes.benchmark import Answer, Kind
+from ...shapes.benchmark import Answer, Kind, score, spearman
 from .study import answers_path
 from .variants import Variant
 
 _NUM_RESAMPLES = 4000
+
+
+Statistic = Callable[[Sequence[Answer], np.ndarray], np.ndarray]
+"""A figure of answers, drawn again and again: answers and their numbers (r n) → (r,)."""
 
 
 @dataclass(frozen=True)
@@ -26,48 +30,63 @@ class Column:
         heading: With its unit.
         factor: From the figure to that unit.
         decimals: To show.
-        kinds, value: For a mean over answers: over those of which kinds, and of what of each.
+        kinds, statistic: The figure of drawn answers, and of which kinds these are; `None` for one
+            that has no interval.
     """
 
     heading: str
     factor: float = 100
     decimals: int = 0
     kinds: tuple[Kind, ...] = ()
-    value: Callable[[Answer], float] | None = None
+    statistic: Statistic | None = None
 
 
-def _follows(answer: Answer) -> float:
-    return float(answer.motion == answer.asked_motion)
+def _mean_of(value: Callable[[Answer], float]) -> Statistic:
+    def statistic(answers: Sequence[Answer], drawn: np.ndarray) -> np.ndarray:
+        return np.array([value(answer) for answer in answers])[drawn].mean(axis=1)
+
+    return statistic
 
 
-def _keeps_identity(answer: Answer) -> float:
-    return float(answer.keeps_identity)
+def _level_correlation(answers: Sequence[Answer], drawn: np.ndarray) -> np.ndarray:
+    asked, measured = np.array([(answer.asked_level, answer.level) for answer in answers]).T
+    return np.array([spearman(asked[row].tolist(), measured[row].tolist()) for row in drawn])
 
 
+_follows = _mean_of(lambda answer: float(answer.motion == answer.asked_motion))
+_identity = _mean_of(lambda answer: float(answer.keeps_identity))
+_first_frame = _mean_of(lambda answer: answer.first_frame_psnr_db)
 _TOLD: tuple[Kind, ...] = ("motion", "level")
 
 COLUMNS = {
-    "motion_accuracy": Column("motion, %", kinds=("motion",), value=_follows),
+    "motion_accuracy": Column("motion, %", kinds=("motion",), statistic=_follows),
     "worst_motion_accuracy": Column("worst kind of motion, %"),
     "conflicting_accuracy": Column(
-        "motion, conflicting text, %", kinds=("conflicting",), value=_follows
+        "motion, conflicting text, %", kinds=("conflicting",), statistic=_follows
     ),
     "motion_only_accuracy": Column(
-        "motion, motion words only, %", kinds=("motion_only",), value=_follows
+        "motion, motion words only, %", kinds=("motion_only",), statistic=_follows
     ),
-    "without_text_accuracy": Column("motion, no text, %", kinds=("without_text",), value=_follows),
-    "level_correlation": Column("level, Spearman", factor=1, decimals=2),
-    "level_motion_accuracy": Column("motion at any level, %", kinds=("level",), value=_follows),
-    "identity": Column("shape and colour kept, %", kinds=_TOLD, value=_keeps_identity),
-    "shape_kept": Column("shape kept, %", kinds=_TOLD, value=lambda a: float(a.keeps_shape)),
+    "without_text_accuracy": Column(
+        "motion, no text, %", kinds=("without_text",), statistic=_follows
+    ),
+    "level_correlation": Column(
+        "level, Spearman", 1, 2, kinds=("level",), statistic=_level_correlation
+    ),
+    "level_motion_accuracy": Column("motion at any level, %", kinds=("level",), statistic=_follows),
+    "identity": Column("shape and colour kept, %", kinds=_TOLD, statistic=_identity),
+    "shape_kept": Column(
+        "shape kept, %", kinds=_TOLD, statistic=_mean_of(lambda a: float(a.keeps_shape))
+    ),
     "conflicting_identity": Column(
-        "shape and colour kept, conflicting text, %", kinds=("conflicting",), value=_keeps_identity
+        "shape and colour kept, conflicting text, %", kinds=("conflicting",), statistic=_identity
     ),
-    "first_frame_psnr_db": Column(
-        "first frame, dB", 1, 1, kinds=_TOLD, value=lambda a: a.first_frame_psnr_db
+    "first_frame_psnr_db": Column("first frame, dB", 1, 1, kinds=_TOLD, statistic=_first_frame),
+    "conflicting_first_frame_psnr_db": Column(
+        "first frame, conflicting text, dB", 1, 1, kinds=("conflicting",), statistic=_first_frame
     ),
     "frame_similarity": Column(
-        "adjacent frames, %", decimals=2, kinds=_TOLD, value=lambda a: a.frame_similarity
+        "adjacent frames, %", 100, 2, kinds=_TOLD, statistic=_mean_of(lambda a: a.frame_similarity)
     ),
 }
 """By the figure's name."""
@@ -105,7 +124,7 @@ class Difference:
 
     Args:
         mean: The difference.
-        interval: 95 % of it over the questions; `None` for a figure that is no mean over answers.
+        interval: 95 % of it over the questions; `None` for a figure without a statistic.
         seeds_agree: Whether it has the same sign with every seed.
     """
 
@@ -139,8 +158,8 @@ def read_results(output: Path, variants: Sequence[Variant], seeds: Sequence[int]
 def _read_outcome(path: Path) -> Outcome:
     if not path.is_file():
         raise ValueError(f"output: {path.name} is not there yet. Let the study finish.")
-    content = json.loads(path.read_text())
-    return Outcome(content["figures"], [Answer(**row) for row in content["answers"]])
+    answers = [Answer(**row) for row in json.loads(path.read_text())["answers"]]
+    return Outcome(dict(score(answers)), answers)
 
 
 def spread(outcomes: Sequence[Outcome], name: str) -> Spread | None:
@@ -162,37 +181,36 @@ def difference(outcomes: Sequence[Outcome], of: Sequence[Outcome], name: str) ->
     per_seed = [one - other for one, other in pairs if one is not None and other is not None]
     if not per_seed or len(per_seed) < len(pairs):
         return None
-    column = COLUMNS[name]
-    per_question = np.mean(
-        [_values(one, column) - _values(other, column) for one, other in _pairs(outcomes, of)],
-        axis=0,
-    )
     return Difference(
         statistics.fmean(per_seed),
-        bootstrap_interval(per_question) if len(per_question) else None,
+        _bootstrap_interval(outcomes, of, COLUMNS[name]),
         seeds_agree=min(per_seed) > 0 or max(per_seed) < 0,
     )
+
+
+def _bootstrap_interval(
+    outcomes: Sequence[Outcome], of: Sequence[Outcome], column: Column
+) -> tuple[float, float] | None:
+    """95 % of the differences, mean over the seeds, between answers to drawn questions.
+
+    The same questions are drawn for all seeds: answers of two seeds to one question are no two
+    questions.
+    """
+    pairs = [[_answers(outcome, column) for outcome in pair] for pair in _pairs(outcomes, of)]
+    count = len(pairs[0][0])
+    if column.statistic is None or not count:
+        return None
+    drawn = np.random.default_rng(0).integers(count, size=(_NUM_RESAMPLES, count))
+    of_each = [
+        column.statistic(one, drawn) - column.statistic(other, drawn) for one, other in pairs
+    ]
+    low, high = np.nanpercentile(np.mean(of_each, axis=0), (2.5, 97.5))
+    return float(low), float(high)
 
 
 def _pairs(outcomes: Sequence[Outcome], of: Sequence[Outcome]) -> Iterator[tuple[Outcome, Outcome]]:
     return zip(outcomes, of, strict=True)
 
 
-def _values(outcome: Outcome, column: Column) -> np.ndarray:
-    """Of every answer."""
-    if column.value is None:
-        return np.empty(0)
-    return np.array([column.value(a) for a in outcome.answers if a.kind in column.kinds])
-
-
-def bootstrap_interval(differences: np.ndarray) -> tuple[float, float]:
-    """Where 95 % of the means of resampled differences lie.
-
-    Args:
-        differences: One for every question, between answers to it, mean over the seeds: answers of
-            two seeds to one question are no two questions.
-    """
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(len(differences), size=(_NUM_RESAMPLES, len(differences)))
-    low, high = np.percentile(differences[drawn].mean(axis=1), (2.5, 97.5))
-    return float(low), float(high)
+def _answers(outcome: Outcome, column: Column) -> list[Answer]:
+    return [answer for answer in outcome.answers if answer.kind in column.kinds]

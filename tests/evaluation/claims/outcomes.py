@@ -16,6 +16,5 @@ def outcome(value: float, **changes) -> Outcome:
     return Outcome({**dict.fromkeys(COLUMNS, value), **changes}, [])
 
 
-def write_outcome(folder: Path, variant: Variant, seed: int, *, answers=(), **changes) -> None:
-    content = {"figures": outcome(0.5, **changes).figures, "answers": as_rows(answers)}
-    answers_path(folder, variant, seed).write_text(json.dumps(content))
+def write_outcome(folder: Path, variant: Variant, seed: int, *, answers=()) -> None:
+    answers_path(folder, variant, seed).write_text(json.dumps({"answers": as_rows(answers)}))

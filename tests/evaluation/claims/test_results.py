@@ -11,7 +11,6 @@ from livephoto_core.evaluation.claims.results import (
     COLUMNS,
     Outcome,
     Spread,
-    bootstrap_interval,
     difference,
     read_results,
     spread,
@@ -48,18 +47,19 @@ def measured(seed: int, accuracy: float = 0.5) -> Outcome:
     return Outcome(dict(score(answers)), answers)
 
 
-def test_columns_take_the_means_that_the_benchmark_takes():
+def test_columns_take_the_figures_that_the_benchmark_takes():
     one, other = measured(1), measured(2)
-    averaged = [name for name, column in COLUMNS.items() if column.value]
-    assert {*COLUMNS} - {*averaged} == {"worst_motion_accuracy", "level_correlation"}
-    for name in averaged:
+    assert [name for name, column in COLUMNS.items() if not column.statistic] == [
+        "worst_motion_accuracy"
+    ]
+    for name, column in COLUMNS.items():
+        if column.statistic is None:
+            continue
+        answers = [a for a in one.answers if a.kind in column.kinds]
+        [once] = column.statistic(answers, np.arange(len(answers))[None])
+        assert once == pytest.approx(one.figures[name])
         found = difference([one], [other], name)
-        answers = [
-            [COLUMNS[name].value(a) for a in of.answers if a.kind in COLUMNS[name].kinds]
-            for of in (one, other)
-        ]
-        assert one.figures[name] == pytest.approx(np.mean(answers[0]))
-        assert found.mean == pytest.approx(np.mean(answers[0]) - np.mean(answers[1]))
+        assert found.mean == pytest.approx(one.figures[name] - other.figures[name])
         assert found.interval[0] < found.mean < found.interval[1]
 
 
@@ -70,8 +70,11 @@ def test_spread_is_the_mean_and_the_range_over_the_seeds():
 
 def test_interval_is_that_of_the_central_limit_theorem():
     values = np.random.default_rng(0).normal(1.0, 2.0, 400)
+    answers = [answer(first_frame_psnr_db=30 + value) for value in values]
+    zeros = [answer(first_frame_psnr_db=30.0)] * 400
+    pair = [[Outcome(dict(score(of)), of)] for of in (answers, zeros)]
     half_width = 1.96 * values.std() / 20
-    low, high = bootstrap_interval(values)
+    low, high = difference(*pair, "first_frame_psnr_db").interval
     assert low == pytest.approx(values.mean() - half_width, abs=0.03)
     assert high == pytest.approx(values.mean() + half_width, abs=0.03)
 
@@ -111,9 +114,23 @@ def test_difference_is_not_clear_where_a_seed_disagrees():
     assert difference(seeds(30.0, 25.5), seeds(25.0, 25.0), "first_frame_psnr_db").is_clear
 
 
-def test_figure_that_is_no_mean_has_a_difference_without_an_interval():
-    found = difference([outcome(0.5)], [outcome(0.75)], "level_correlation")
+def test_figure_without_a_statistic_has_a_difference_without_an_interval():
+    found = difference([outcome(0.5)], [outcome(0.75)], "worst_motion_accuracy")
     assert (found.mean, found.interval, found.is_clear) == (-0.25, None, False)
+
+
+def test_levels_that_are_followed_are_clearly_better_than_chance():
+    asked = [level for level in range(1, 11) for _ in range(4)]
+    levels = {"followed": asked, "chance": np.random.default_rng(0).permutation(asked).tolist()}
+    outcomes = {}
+    for name, measured_levels in levels.items():
+        answers = [
+            answer(kind="level", asked_level=a, level=m)
+            for a, m in zip(asked, measured_levels, strict=True)
+        ]
+        outcomes[name] = [Outcome(dict(score(answers)), answers)]
+    found = difference(outcomes["followed"], outcomes["chance"], "level_correlation")
+    assert found.is_clear and 0.5 < found.interval[0] < found.mean < found.interval[1] < 1.5
 
 
 def test_figure_that_was_not_measured_has_no_difference():
@@ -122,10 +139,9 @@ def test_figure_that_was_not_measured_has_no_difference():
 
 def test_results_are_those_of_the_files(tmp_path):
     answers = random_answers(3)
-    write_outcome(tmp_path, TABLE_1[0], 0, answers=answers, identity=0.25)
+    write_outcome(tmp_path, TABLE_1[0], 0, answers=answers)
     results = read_results(tmp_path, TABLE_1[:1], (0,))
-    [found] = results[TABLE_1[0]]
-    assert found.answers == answers and found.figures["identity"] == 0.25
+    assert results[TABLE_1[0]] == [Outcome(dict(score(answers)), answers)]
 
 
 def test_unfinished_study_is_refused_by_the_missing_file(tmp_path):
