@@ -17,7 +17,7 @@ _COLOURS = ("#7aa6d8", "#e0a458", "#9a9a9a")
 
 
 def plot_variants(results: Results, path: Path, *, true_similarity: float) -> None:
-    """A panel for each figure, a bar for each variant, the range over the seeds as a line.
+    """A panel for each measured figure, a bar for each variant, the seeds' range as a line.
 
     The similarity of adjacent frames rewards stillness, and hardly differs: its axis shows only
     where the values lie, with that of the true clips as a dashed line.
@@ -27,9 +27,14 @@ def plot_variants(results: Results, path: Path, *, true_similarity: float) -> No
         path: PNG file.
         true_similarity: Of adjacent frames of true clips.
     """
-    figure, axes = _panels(len(COLUMNS), columns=3)
-    for axis, (name, column) in zip(axes, COLUMNS.items(), strict=True):
-        bars = {v.name: of for v, outcomes in results.items() if (of := spread(outcomes, name))}
+    shown = {
+        name: bars
+        for name in COLUMNS
+        if (bars := {v.name: of for v, found in results.items() if (of := spread(found, name))})
+    }
+    figure, axes = _panels(len(shown), columns=3)
+    for axis, (name, bars) in zip(axes, shown.items(), strict=True):
+        column = COLUMNS[name]
         means = [column.factor * of.mean for of in bars.values()]
         lowest = [column.factor * of.lowest for of in bars.values()]
         highest = [column.factor * of.highest for of in bars.values()]
@@ -38,6 +43,8 @@ def plot_variants(results: Results, path: Path, *, true_similarity: float) -> No
         axis.invert_yaxis()
         axis.tick_params(axis="y", labelsize=7)
         axis.set_title(column.heading, fontsize=9)
+        if not any(highest):  # or 0 would stand in the middle
+            axis.set_xlim(0, column.factor)
         if name == "frame_similarity":
             _zoom(axis, [*means, column.factor * true_similarity])
     _save(figure, path)

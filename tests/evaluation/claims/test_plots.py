@@ -66,6 +66,13 @@ def test_variants_are_plotted_without_a_figure_that_was_not_measured(tmp_path, a
     assert len(axes[COLUMNS["motion_accuracy"].heading].patches) == len(ROWS["all"]) - 1
 
 
+def test_figure_that_no_variant_has_takes_no_panel(tmp_path, axes):
+    shown = {variant: [Outcome({"identity": 0.0}, [])] for variant in ROWS["paper"]}
+    plot_variants(shown, tmp_path / "variants.png", true_similarity=0.9)
+    assert [*axes] == [COLUMNS["identity"].heading]
+    assert axes[COLUMNS["identity"].heading].get_xlim() == (0, 100)
+
+
 def test_prior_is_plotted_for_the_figures_that_all_factors_have(tmp_path, axes):
     sweep = {"0": {"identity": 0.2}, "1": {"identity": 0.9, "motion_accuracy": 0.5}}
     plot_prior({"full": sweep, "given": sweep}, tmp_path / "prior.png")
