@@ -86,12 +86,13 @@ def test_ratings_are_kept_over_a_reload_and_make_the_table(study, rater, tmp_pat
 def test_best_video_of_each_case_is_chosen_by_a_click(study, rater, tmp_path):
     folder = study("pick")
     page = rater(folder)
+    page.fill("#rater", "bob")
     for _ in range(8):
         page.click("#item figure:nth-of-type(2)")
         assert page.locator("#item figure.picked").count() == 1
         page.click("#next", force=True)
     page.screenshot(path=tmp_path / "pick.png")
     results = save(page, tmp_path / "pick.json")
-    assert json.loads(results.read_text())["rater"] == ""
+    assert json.loads(results.read_text())["rater"] == "bob"
     picks = count_picks(*read_results(folder / "key.json", [results], "pick"))
     assert len(picks) == 8
