@@ -12,7 +12,7 @@ from harness.server import PACK_FOLDER_NAME
 from tests.browser.front_end import TRY_TIMEOUT_MS, WIDGET, try_again
 from tests.browser.queueing import queue
 from tests.comfyui.reweighting import REWEIGHT as NODE
-from tests.comfyui.reweighting import reweighting_workflow
+from tests.comfyui.reweighting import reweighting_workflow, with_unknown_sentence
 
 pytestmark = pytest.mark.browser
 
@@ -318,7 +318,7 @@ def test_linked_overrides_are_shown_and_cannot_be_dragged(shown):
 
 def test_words_of_an_unknown_sentence_make_place_for_a_hint(shown):
     shown.load_and_run()
-    shown.page.evaluate(f"value => {{({WIDGET})(['{NODE}', 'text']).value = value}}", "x " * 99)
+    shown.load(with_unknown_sentence(reweighting_workflow()))
     queue(shown.front_end)
     expect(shown.element.locator(".word")).to_have_count(0)
     expect(shown.caption()).to_contain_text("write the sentence into text")

@@ -31,3 +31,11 @@ def reweighting_workflow(sentence: str = "a red heart moves right", **inputs: An
         REWEIGHT: {"class_type": "TextReweight", "inputs": weighed | inputs},
         "5": {"class_type": "PreviewAny", "inputs": {"source": [REWEIGHT, 0]}},
     }
+
+
+def with_unknown_sentence(workflow: dict) -> dict:
+    """The workflow with a node before TextReweight that hides the sentence."""
+    whole = {"conditioning": ["3", 0], "start": 0.0, "end": 1.0}
+    workflow["6"] = {"class_type": "ConditioningSetTimestepRange", "inputs": whole}
+    workflow[REWEIGHT]["inputs"]["positive"] = ["6", 0]
+    return workflow

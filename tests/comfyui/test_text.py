@@ -8,7 +8,7 @@ import torch
 
 from livephoto_core.comfyui.prompt_words import prompt_words, traced_text
 from livephoto_core.comfyui.text import parse_overrides, reweight_conditioning
-from tests.comfyui.reweighting import REWEIGHT, reweighting_workflow
+from tests.comfyui.reweighting import REWEIGHT, reweighting_workflow, with_unknown_sentence
 from tests.comfyui.tiny_models import ANIMATEDIFF_V1, FULL, random_text, tiny_livephoto
 
 SENTENCE = "A little dinosaur, waving (its:1.2) hand"
@@ -207,8 +207,6 @@ def test_sentence_of_the_graph_counts_more_than_one_that_was_typed_before(comfyu
 
 
 def test_node_sends_no_words_where_they_are_not_known(comfyui_server):
-    other = reweighting_workflow(positive=["6", 0], text="not what was encoded " * 20)
-    whole = {"conditioning": ["3", 0], "start": 0.0, "end": 1.0}
-    other["6"] = {"class_type": "ConditioningSetTimestepRange", "inputs": whole}
+    other = with_unknown_sentence(reweighting_workflow(text="not what was encoded " * 20))
     shown = comfyui_server.client().run_workflow(other).outputs[REWEIGHT]
     assert shown == {"livephoto_words": [], "livephoto_predicted": [], "livephoto_used": []}
