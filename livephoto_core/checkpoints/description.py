@@ -12,7 +12,7 @@ def describe(config: LivePhotoConfig) -> str:
 
     "motion: AnimateDiff v3; reference latent: no; content tokens: no; text weights: no"
     """
-    channels = config.input_conditioning.channels if config.input_conditioning else ()
+    channels = config.input_channels
     parts = {
         "motion": config.motion.kind if config.motion else "no",
         "reference latent": "yes" if "reference" in channels else "no",
@@ -30,7 +30,7 @@ def advise(config: LivePhotoConfig) -> list[str]:
     ["Encode Reference needs Load DINOv2 (dinov2-large).", "Motion intensity: heeded.",
     "Made for 16 frames of 256×256 pixels, at most 32 at a time."]
     """
-    channels = config.input_conditioning.channels if config.input_conditioning else ()
+    channels = config.input_channels
     lines = []
     if config.content:
         lines.append(f"Encode Reference needs {encoder_source(config.content)}.")
@@ -52,8 +52,7 @@ def advise(config: LivePhotoConfig) -> list[str]:
 
 def heeds_intensity(config: LivePhotoConfig) -> bool:
     """Whether a checkpoint makes anything of the motion intensity."""
-    channels = config.input_conditioning.channels if config.input_conditioning else ()
-    return "intensity" in channels or "affinity" in channels
+    return "intensity" in config.input_channels or "affinity" in config.input_channels
 
 
 def encoder_source(content: ContentConfig) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import comfy.sd1_clip
 import folder_paths
+from comfy_execution.graph_utils import is_link
 from torch import Tensor
 
 _START, _END = 49406, 49407
@@ -86,4 +87,4 @@ def _linked_node(
     prompt: dict[str, Any], node: dict[str, Any] | None, input_name: str
 ) -> dict[str, Any] | None:
     link = (node or {}).get("inputs", {}).get(input_name)
-    return prompt.get(str(link[0])) if isinstance(link, list) and len(link) == 2 else None
+    return prompt.get(link[0]) if is_link(link) else None

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from .protocol import Workflow
-from .videos import ANIMATION_SUFFIXES, VIDEO_SUFFIXES
+from .videos import MOVING_SUFFIXES
 
 _TIMEOUT_S = 60
 _POLL_S = 0.5
-_MOVING = (*VIDEO_SUFFIXES, *ANIMATION_SUFFIXES)
 
 
 class ServerError(ValueError):
@@ -109,7 +108,7 @@ def _video(outputs: dict[str, Any]) -> dict[str, str]:
         for values in output.values()
         if isinstance(values, list)
         for file in values
-        if isinstance(file, dict) and str(file.get("filename", "")).endswith(_MOVING)
+        if isinstance(file, dict) and str(file.get("filename", "")).endswith(MOVING_SUFFIXES)
     ]
     saved = [file for file in files if file.get("type") == "output"] or files
     if not saved:

@@ -17,7 +17,7 @@ from ..training.preparation.sources import VIDEO_SUFFIXES
 
 ANIMATION_SUFFIXES = (".apng", ".gif", ".webp")
 PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png")
-_MOVING = (*VIDEO_SUFFIXES, *ANIMATION_SUFFIXES)
+MOVING_SUFFIXES = (*VIDEO_SUFFIXES, *ANIMATION_SUFFIXES)
 
 
 class UnreadableClipError(ValueError):
@@ -36,11 +36,11 @@ def find_clips(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ValueError(f"clips: {folder} is no folder. Give the folder that holds the videos.")
     paths = list(folder.rglob("*"))
-    videos = {path for path in paths if path.suffix.lower() in _MOVING}
+    videos = {path for path in paths if path.suffix.lower() in MOVING_SUFFIXES}
     pictured = {path.parent for path in paths if path.suffix.lower() in PICTURE_SUFFIXES}
     clips = videos | pictured - {path.parent for path in videos}
     if not clips:
-        kinds = ", ".join(_MOVING)
+        kinds = ", ".join(MOVING_SUFFIXES)
         raise ValueError(f"clips: {folder} holds no clip ({kinds}, or folders of pictures).")
     return sorted(clips)
 

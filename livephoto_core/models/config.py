@@ -144,3 +144,8 @@ class LivePhotoConfig:
     noise_schedule: NoiseSchedule = "scaled_linear"
     cross_frame_group_norm: bool = False
     text_adapters: bool = False
+
+    @property
+    def input_channels(self) -> tuple[InputChannels, ...]:
+        """The channels beside the noise latent at the UNet's input; none without that part."""
+        return self.input_conditioning.channels if self.input_conditioning else ()

@@ -210,7 +210,7 @@ def _input_weight(own: Tensor, config: LivePhotoConfig, initial: Checkpoint) -> 
 def _channel_slices(config: LivePhotoConfig) -> dict[str, slice]:
     slices: dict[str, slice] = {}
     first = 0
-    for name in config.input_conditioning.channels if config.input_conditioning else ():
+    for name in config.input_channels:
         width = config.layout.latent_channels if name == "reference" else 1
         slices[name] = slice(first, first + width)
         first += width

@@ -45,12 +45,11 @@ def write_method(folder: Path, workflow) -> Path:
 def test_run_makes_every_video_and_goes_on_where_it_stopped(
     every_comfyui_server, benchmark, workflow, tmp_path, capsys
 ):
-    comfyui_server = every_comfyui_server
     method, output = write_method(tmp_path, workflow), tmp_path / "videos"
-    own = comfyui_server.directory("input") / "h1.png"
+    own = every_comfyui_server.directory("input") / "h1.png"
     own.write_bytes(b"the user's picture of the same name")
     arguments = ["run", str(benchmark), "--method", str(method), "--output", str(output)]
-    assert main([*arguments, "--server", comfyui_server.url]) == 0
+    assert main([*arguments, "--server", every_comfyui_server.url]) == 0
     made = sorted(path.relative_to(output).as_posix() for path in output.rglob("*.mp4"))
     assert made == [
         "Demo/humans/h1-1-seed3.mp4",
@@ -62,7 +61,7 @@ def test_run_makes_every_video_and_goes_on_where_it_stopped(
     before = (output / made[0]).stat().st_mtime_ns
     (output / made[1]).unlink()
     capsys.readouterr()
-    assert main([*arguments, "--server", comfyui_server.url]) == 0
+    assert main([*arguments, "--server", every_comfyui_server.url]) == 0
     assert "1 videos made, 2 were there, 0 failed" in capsys.readouterr().err
     assert (output / made[0]).stat().st_mtime_ns == before
     assert own.read_bytes() == b"the user's picture of the same name"

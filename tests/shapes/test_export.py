@@ -18,15 +18,16 @@ def test_evaluation_that_cannot_be_written_leaves_the_old_file(tmp_path, monkeyp
     livephoto.write_bytes(b"weights")
     path.write_text("old")
 
-    def fail(path):
+    def fail(descriptor):
         raise OSError("no space left")
 
-    monkeypatch.setattr(atomic_files, "publish", fail)
+    monkeypatch.setattr(atomic_files.os, "fsync", fail)
     monkeypatch.setattr(export, "score", lambda answers: {})
     options = EvaluationOptions(base=tmp_path, livephoto=livephoto, counts={})
     with pytest.raises(OSError, match="no space left"):
         write_evaluation(path, options, [])
     assert path.read_text() == "old"
+    assert sorted(tmp_path.iterdir()) == [livephoto, path]
 
 
 def logged_training(folder, *assignments, clips_per_step=16):
