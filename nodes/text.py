@@ -34,8 +34,8 @@ class TextReweight(io.ComfyNode):
                 io.String.Input(
                     "overrides",
                     default="",
-                    tooltip="Words to set by hand: waving:1.5, dinosaur:0.2. 1 leaves a word as it "
-                    "is, 0 silences it.",
+                    tooltip="Words to set by hand: waving:1.5, dinosaur:0.2. 1 is the word as it "
+                    "was encoded, 0 silences it.",
                 ),
                 io.Float.Input(
                     "strength",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import folder_paths
@@ -16,10 +17,14 @@ _CONTENT_ENCODERS = "clip_vision"
 def register_folders() -> None:
     """Makes ComfyUI look into models/livephoto, AnimateDiff's usual folders, and the pack's own.
 
-    Folders that extra_model_paths.yaml or another pack already registered are kept.
+    Those in models/ are made, so that an artist finds where files belong. Folders that
+    extra_model_paths.yaml or another pack already registered are kept.
     """
     for name in (*_CHECKPOINTS, _MOTION_LORAS):
-        folder_paths.add_model_folder_path(name, str(Path(folder_paths.models_dir) / name))
+        folder = Path(folder_paths.models_dir) / name
+        with contextlib.suppress(OSError):  # models/ may be shared, and not ours to write to
+            folder.mkdir(parents=True, exist_ok=True)
+        folder_paths.add_model_folder_path(name, str(folder))
         paths, extensions = folder_paths.folder_names_and_paths[name]
         # A name that is new to ComfyUI has no extensions, and would list every file.
         extensions = set(extensions) | folder_paths.supported_pt_extensions

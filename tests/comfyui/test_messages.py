@@ -21,7 +21,7 @@ HELP_PAGES = [REPOSITORY / "README.md", *sorted((NODES / "web" / "docs").glob("*
 VALUE = "…"
 """Stands for what is only known in a run, in the source's sentences and in the help."""
 
-NOT_OURS = {"out of memory"}
+NOT_OURS = {"out of memory", "Value not in list"}
 WORDS = re.compile(r"\w+ [\w .-]*\w")
 EDGE_TYPES = ("LIVEPHOTO", "LATENT")
 

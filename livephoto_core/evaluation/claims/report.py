@@ -19,7 +19,7 @@ from .results import read_results
 from .study import Study, trained_path, variant_options
 from .sweeps import sweep_levels, sweep_prior
 from .tables import study_tables
-from .true_clips import true_frame_similarity
+from .true_clips import NUM_CLIPS, true_frame_similarity
 from .variants import FULL, WITHOUT_REWEIGHTING
 from .words import mean_weights, measure_words, words_table
 
@@ -41,7 +41,7 @@ def write_report(study: Study) -> None:
     truth = true_frame_similarity(full)
     blocks = [
         study_tables(results),
-        f"True clips: adjacent frames {100 * truth:.2f} %.",
+        f"True clips of {NUM_CLIPS} motion questions: adjacent frames {100 * truth:.2f} %.",
         "## Weights of words",
         _write_words(study, full),
     ]

@@ -153,7 +153,7 @@ def test_report_has_all_tables_plots_and_pictures(finished, monkeypatch):
     tables = (folder / "tables.md").read_text()
     assert all(f"| {variant.name} |" in tables for variant in TRIED)
     assert "| full, seed 5 |" in tables and "| given.safetensors |" in tables
-    assert "True clips: adjacent frames " in tables
+    assert "True clips of 48 motion questions: adjacent frames " in tables
     frames = ("levels-frames-full-seed5", "levels-frames-checkpoint", "conflicts-frames")
     for name in ("variants", "prior", "levels", "words", *frames):
         assert Image.open(folder / f"{name}.png").size[0] > 100
