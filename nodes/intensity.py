@@ -44,7 +44,7 @@ class MotionIntensity(io.ComfyNode):
                 ),
                 io.Image.Output(display_name="chart", tooltip="SSIM over time."),
             ],
-            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
+            hidden=[io.Hidden.dynprompt, io.Hidden.unique_id],
         )
 
     @classmethod
@@ -58,7 +58,7 @@ class MotionIntensity(io.ComfyNode):
         chart = ssim_chart(ssim, level, edges)
         asked = None
         if livephoto is None or heeds_intensity(livephoto.config):
-            asked = asked_intensity(cls.hidden.prompt, cls.hidden.unique_id, "images")
+            asked = asked_intensity(cls.hidden.dynprompt, cls.hidden.unique_id, "images")
         # nodes/web/motion_intensity.js reads it; a dictionary in the list would count as a file.
         measured = json.dumps(
             {

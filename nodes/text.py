@@ -56,7 +56,7 @@ class TextReweight(io.ComfyNode):
                     "does not come straight from CLIP Text Encode.",
                 ),
             ],
-            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
+            hidden=[io.Hidden.dynprompt, io.Hidden.unique_id],
             outputs=[
                 io.Conditioning.Output(display_name="positive", tooltip="One per frame."),
                 io.Conditioning.Output(
@@ -74,7 +74,7 @@ class TextReweight(io.ComfyNode):
         cls, livephoto, positive, frames, overrides, strength, negative=None, text=""
     ) -> io.NodeOutput:
         """Weighs, and sends the weights to the node's display."""
-        sentence = traced_text(cls.hidden.prompt, cls.hidden.unique_id, "positive")
+        sentence = traced_text(cls.hidden.dynprompt, cls.hidden.unique_id, "positive")
         if sentence is None:  # what was typed may be of an earlier prompt
             sentence = text or None
         weighted, words = reweight_conditioning(

@@ -107,7 +107,8 @@ def _config(file: WeightFile, sources: Mapping[str, _Source]) -> LivePhotoConfig
         motion=MotionConfig(kind=kind, position_length=length, has_middle=has_middle),
         input_conditioning=InputConditioningConfig(_PIA_CHANNELS) if is_pia else None,
         training_size_px=(256, 256) if kind == "AnimateDiff v1" else (512, 512),
-        noise_schedule="scaled_linear" if kind == "AnimateLCM" else "linear",
+        # All of them, AnimateLCM too: its author says so (G-U-N/AnimateLCM, issue 24).
+        noise_schedule="linear",
         cross_frame_group_norm=kind in ("AnimateDiff v1", "PIA"),
     )
 

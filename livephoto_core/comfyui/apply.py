@@ -31,10 +31,12 @@ from .compatibility import (
     check_frame_count,
     check_latent_size,
     check_model,
+    check_no_control_per_frame,
     check_not_compiled,
     check_one_gpu,
     check_reference,
-    check_text,
+    check_text_frames,
+    check_text_width,
 )
 from .noise_schedule import set_noise_schedule
 from .run import Run
@@ -146,11 +148,15 @@ def _run_opener(
         model, num_frames = guider.model_patcher, noise.shape[0]
         check_one_gpu(model)
         check_not_compiled(model, guider.model_options)
-        windows = guider.model_options.get("context_handler") is not None
-        if not windows or num_frames < 2:
+        windows = guider.model_options.get("context_handler")
+        if windows is None or num_frames < 2:
             check_frame_count(config, num_frames, in_window=False)
         check_latent_size(tuple(noise.shape), reference, config)
-        check_text(guider.conds, config, num_frames)
+        for name, entries in guider.conds.items():
+            check_text_width(name, entries, config.layout.context_dim)
+            check_text_frames(name, entries, num_frames)
+            if windows is not None and num_frames > windows.context_length:
+                check_no_control_per_frame(name, entries)
         if config.input_conditioning is not None:
             channels = assemble_channels(
                 config.input_conditioning,
@@ -207,7 +213,7 @@ def _call_unet(
         out = executor(x, timesteps, context, y, control, options, **kwargs)
     finally:
         current_call.reset(token)
-    run.check_hooks(call)
+    run.check_hooks(call, executor.class_obj)
     return out
 
 

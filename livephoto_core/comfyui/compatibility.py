@@ -207,26 +207,52 @@ def check_latent_size(
         )
 
 
-def check_text(
-    conds: dict[str, list[dict[str, Any]]], config: LivePhotoConfig, num_frames: int
-) -> None:
-    """Raises ValueError for text of another text encoder, or for another number of frames."""
-    width = config.layout.context_dim
-    for name, entries in conds.items():
-        for entry in entries:
-            tokens: Tensor | None = entry.get("cross_attn")
-            if tokens is None:
-                continue
-            if tokens.shape[-1] != width:
+def check_text_width(name: str, entries: list[dict[str, Any]], width: int) -> None:
+    """Raises ValueError for text of another text encoder.
+
+    Args:
+        name: The input, for the message.
+        entries: Its conditionings, as ComfyUI's guiders hold them.
+        width: Of the text tokens that the model reads.
+    """
+    for entry in entries:
+        tokens: Tensor | None = entry.get("cross_attn")
+        if tokens is not None and tokens.shape[-1] != width:
+            raise ValueError(
+                f"{name}: the text was encoded {tokens.shape[-1]} wide, the model reads "
+                f"{width}. Encode it with the CLIP of the checkpoint that model comes from."
+            )
+
+
+def check_text_frames(name: str, entries: list[dict[str, Any]], num_frames: int) -> None:
+    """Raises ValueError for text that is weighted for another number of frames."""
+    for entry in entries:
+        tokens: Tensor | None = entry.get("cross_attn")
+        if tokens is not None and tokens.shape[0] not in (1, num_frames):
+            raise ValueError(
+                f"{name}: the text is weighted for {tokens.shape[0]} frames, the video has "
+                f"{num_frames}. Set frames of Text Reweight to {num_frames}."
+            )
+
+
+def check_no_control_per_frame(name: str, entries: list[dict[str, Any]]) -> None:
+    """Raises ValueError for a ControlNet with a picture per frame, which windows cannot cut.
+
+    ComfyUI hands the same ControlNet to every window, and it keeps the pictures of the first: the
+    others would silently follow those again. ControlNets of other packs may know better.
+    """
+    for entry in entries:
+        control = entry.get("control")
+        while control is not None:
+            hint: Tensor | None = getattr(control, "cond_hint_original", None)
+            is_core = type(control).__module__ == "comfy.controlnet"
+            if is_core and hint is not None and hint.shape[0] > 1:
                 raise ValueError(
-                    f"{name}: the text was encoded {tokens.shape[-1]} wide, the model reads "
-                    f"{width}. Encode it with the CLIP of the checkpoint that model comes from."
+                    f"{name}: its ControlNet has {hint.shape[0]} pictures, of which ComfyUI's "
+                    "Context Windows would give every window the first ones. Use one picture for "
+                    "the whole video, or as few frames as fit without windows."
                 )
-            if tokens.shape[0] not in (1, num_frames):
-                raise ValueError(
-                    f"{name}: the text is weighted for {tokens.shape[0]} frames, the video has "
-                    f"{num_frames}. Set frames of Text Reweight to {num_frames}."
-                )
+            control = control.previous_controlnet
 
 
 def check_not_compiled(model: ModelPatcher, model_options: dict[str, Any]) -> None:

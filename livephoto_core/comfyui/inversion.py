@@ -15,7 +15,7 @@ from torch import Tensor
 from ..diffusion.inversion import ddim_inversion
 from ..diffusion.prior import mix_prior
 from ..models.config import NoiseSchedule
-from .compatibility import ATTACHMENT, check_base_model
+from .compatibility import ATTACHMENT, check_base_model, check_text_width
 from .noise_schedule import ModelSampling
 
 if TYPE_CHECKING:
@@ -101,7 +101,8 @@ def invert_reference(
     Returns:
         Unit-variance noise, (1 c h w), fp32, on the CPU.
     Raises:
-        ValueError: If LivePhoto is already applied to `model`, or it is no SD-1.5 model.
+        ValueError: If LivePhoto is already applied to `model`, it is no SD-1.5 model, or the
+            conditioning is another text encoder's or a video's.
     """
     if ATTACHMENT in model.attachments:
         raise ValueError(
@@ -123,8 +124,8 @@ def invert_reference(
 def _invert(
     model: ModelPatcher, latent: Tensor, num_steps: int, conditioning: list[Any] | None
 ) -> Tensor:
+    context_dim = model.model.model_config.unet_config["context_dim"]
     if conditioning is None:
-        context_dim = model.model.model_config.unet_config["context_dim"]
         conditioning = [[torch.zeros(1, 77, context_dim), {}]]
     plain = model.clone()
     # Also for a model that a node has set to LCM, say, whose denoised latents are no x₀.
@@ -133,6 +134,13 @@ def _invert(
         plain.model_options.pop(name, None)
     guider = comfy.samplers.CFGGuider(plain)
     guider.inner_set_conds({"positive": conditioning})
+    entries = guider.original_conds["positive"]
+    check_text_width("conditioning", entries, context_dim)
+    if any(entry["cross_attn"].shape[0] > 1 for entry in entries if "cross_attn" in entry):
+        raise ValueError(
+            "conditioning: its text differs from frame to frame, but a photo is a single one. "
+            "Connect CLIP Text Encode, not Text Reweight."
+        )
     model_sampling: Any = plain.get_model_object("model_sampling")
     inverted = guider.sample(
         torch.zeros_like(latent),
@@ -140,6 +148,7 @@ def _invert(
         InversionSampler(num_steps),
         model_sampling.sigmas[[0, -1]].clone(),
         disable_pbar=True,
+        seed=0,  # Of no noise of ours; the context windows' FreeNoise wants one.
     )
     # The guider has turned the result into a VAE latent; unit variance is what it was before.
     return model.model.process_latent_in(inverted.float().cpu())

@@ -8,6 +8,7 @@ from typing import Any
 
 import comfy.sd1_clip
 import folder_paths
+from comfy_execution.graph import DynamicPrompt
 from comfy_execution.graph_utils import is_link
 from torch import Tensor
 
@@ -57,11 +58,11 @@ def _tokenizer(embedding_folders: tuple[str, ...]) -> comfy.sd1_clip.SDTokenizer
     return comfy.sd1_clip.SDTokenizer(embedding_directory=list(embedding_folders))
 
 
-def traced_text(prompt: dict[str, Any] | None, node_id: str | None, input_name: str) -> str | None:
+def traced_text(prompt: DynamicPrompt | None, node_id: str | None, input_name: str) -> str | None:
     """The sentence that was encoded into a conditioning input, as far as the graph shows it.
 
     Args:
-        prompt: ComfyUI's API prompt: node id → {"class_type", "inputs"}.
+        prompt: The graph as ComfyUI runs it, with what loops and the like have added to it.
         node_id: The node whose input is asked for.
         input_name: The conditioning input.
     Returns:
@@ -70,7 +71,7 @@ def traced_text(prompt: dict[str, Any] | None, node_id: str | None, input_name: 
     """
     if prompt is None or node_id is None:
         return None
-    encoder = _linked_node(prompt, prompt.get(str(node_id)), input_name)
+    encoder = _linked_node(prompt, prompt.get_node(node_id), input_name)
     if encoder is None or encoder["class_type"] != "CLIPTextEncode":
         return None
     text = encoder["inputs"].get("text")
@@ -84,7 +85,8 @@ def traced_text(prompt: dict[str, Any] | None, node_id: str | None, input_name: 
 
 
 def _linked_node(
-    prompt: dict[str, Any], node: dict[str, Any] | None, input_name: str
+    prompt: DynamicPrompt, node: dict[str, Any], input_name: str
 ) -> dict[str, Any] | None:
-    link = (node or {}).get("inputs", {}).get(input_name)
-    return prompt.get(link[0]) if is_link(link) else None
+    link = node["inputs"].get(input_name)
+    is_known = is_link(link) and prompt.has_node(link[0])
+    return prompt.get_node(link[0]) if is_known else None

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 from einops import rearrange
 from torch import Tensor, nn
 
-from ..models.config import LivePhotoConfig
 from ..models.unet_blocks import BlockLocation, attention_locations
 from .compatibility import check_frame_count
+from .unet_twins import cross_frame_norm_paths
 
 if TYPE_CHECKING:
     from ..models.content_attention import KeysValues
@@ -29,8 +29,8 @@ class Run:
 
     parts: LivePhoto
     patch_tokens: Tensor | None
-    hooks_seen: bool = False
     _keys_values: KeysValues | None = None
+    _checked: set[int] = field(default_factory=set)
 
     def keys_values(self, like: Tensor) -> KeysValues:
         """Keys and values of the content tokens, computed at the first use in a run."""
@@ -53,16 +53,18 @@ class Run:
         check_frame_count(self.parts.config, num_frames, in_window=True)
         return Call(run=self, num_frames=num_frames, channels=channels)
 
-    def check_hooks(self, call: Call) -> None:
-        """After the first call: every hook must have run as often as the parts say.
+    def check_hooks(self, call: Call, unet: nn.Module) -> None:
+        """After the first call of a UNet: every hook must have run as often as the parts say.
+
+        A sampling may use two (Dual Model CFG Guider), of which LivePhoto is applied to one.
 
         Raises:
             RuntimeError: Naming the hooks that did not run. A silent miss would look like a bad
                 checkpoint.
         """
-        if self.hooks_seen:
+        if id(unet) in self._checked:
             return
-        expected = expected_hooks(self.parts.config, has_tokens=self.patch_tokens is not None)
+        expected = self._expected_hooks()
         missed = {
             name: (call.hooks[name], count)
             for name, count in expected.items()
@@ -73,9 +75,27 @@ class Run:
             raise RuntimeError(
                 f"LivePhoto's parts did not all run ({counts}): another node replaces the same "
                 "layers of the UNet. Remove the nodes that patch the model (samplers' wrappers, "
-                "attention or block replacements, other motion packs) one by one."
+                "attention or block replacements, other motion packs) one by one, and give a "
+                "second model its own Apply LivePhoto."
             )
-        self.hooks_seen = True
+        self._checked.add(id(unet))
+
+    def _expected_hooks(self) -> dict[str, int]:
+        """How often each kind of hook runs in one call of the UNet."""
+        parts, config = self.parts, self.parts.config
+        num_attentions = len(attention_locations(config.layout))
+        counts: dict[str, int] = {}
+        if parts.motion is not None:
+            counts["motion modules"] = len(parts.motion.by_location())
+        if parts.input_conditioning is not None:
+            counts["input channels"] = 1
+        if parts.content is not None and self.patch_tokens is not None:
+            counts["content attention"] = num_attentions
+        if parts.text_adapters is not None:
+            counts["text adapters"] = num_attentions
+        if config.cross_frame_group_norm:
+            counts["cross-frame GroupNorm"] = len(cross_frame_norm_paths(config.layout))
+        return counts
 
 
 @dataclass
@@ -126,24 +146,3 @@ def _present(part: _Part | None) -> _Part:
     """A part that the checkpoint has: hooks of absent parts are not registered."""
     assert part is not None, "a hook ran for a part that the checkpoint does not have"
     return part
-
-
-def expected_hooks(config: LivePhotoConfig, *, has_tokens: bool) -> dict[str, int]:
-    """How often each kind of hook runs in one call of the UNet."""
-    layout = config.layout
-    num_blocks = len(layout.block_channels)
-    depth = layout.layers_per_block
-    num_modules = num_blocks * (2 * depth + 1)
-    num_resblocks = num_modules + 2
-    counts: dict[str, int] = {}
-    if config.motion is not None:
-        counts["motion modules"] = num_modules + config.motion.has_middle
-    if config.input_conditioning is not None:
-        counts["input channels"] = 1
-    if config.content is not None and has_tokens:
-        counts["content attention"] = len(attention_locations(layout))
-    if config.text_adapters:
-        counts["text adapters"] = len(attention_locations(layout))
-    if config.cross_frame_group_norm:
-        counts["cross-frame GroupNorm"] = 2 * num_resblocks + 1
-    return counts

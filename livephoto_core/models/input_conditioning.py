@@ -85,9 +85,20 @@ def assemble_channels(
     return torch.cat([make[name]() for name in config.channels], dim=1)
 
 
+def channel_slices(config: InputConditioningConfig, latent_channels: int) -> dict[str, slice]:
+    """Where each of the added channels lies among them."""
+    slices: dict[str, slice] = {}
+    first = 0
+    for name in config.channels:
+        width = latent_channels if name == "reference" else 1
+        slices[name] = slice(first, first + width)
+        first += width
+    return slices
+
+
 def num_channels(config: InputConditioningConfig, latent_channels: int) -> int:
     """How many channels are added to the noise latent."""
-    return sum(latent_channels if name == "reference" else 1 for name in config.channels)
+    return max(place.stop for place in channel_slices(config, latent_channels).values())
 
 
 class InputConditioning(nn.Module):

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from .attention import multi_head_attention
 from .config import MotionConfig, UNetLayout
-from .unet_blocks import MIDDLE, BlockLocation, down_location, up_location
+from .unet_blocks import MIDDLE, BlockLocation, layer_locations
 
 
 def sinusoidal_positions(length: int, channels: int) -> Tensor:
@@ -234,15 +234,16 @@ class MotionModules(nn.Module):
 
     def by_location(self) -> dict[BlockLocation, MotionModule]:
         """Every motion module under the UNet block it follows, in the order they run."""
-        found: dict[BlockLocation, nn.Module] = {}
-        for level, block in enumerate(cast("list[MotionBlock]", self.down_blocks)):
-            for layer, module in enumerate(block.motion_modules):
-                found[down_location(self.layout, level, layer)] = module
-        if self.mid_block is not None:
-            found[MIDDLE] = self.mid_block.motion_modules[0]
-        for up_block, block in enumerate(cast("list[MotionBlock]", self.up_blocks)):
-            for layer, module in enumerate(block.motion_modules):
-                found[up_location(self.layout, up_block, layer)] = module
+        middle = [] if self.mid_block is None else [self.mid_block]
+        modules = [
+            module
+            for block in (*self.down_blocks, *middle, *self.up_blocks)
+            for module in cast("MotionBlock", block).motion_modules
+        ]
+        locations = [
+            location for location, _ in layer_locations(self.layout) if location != MIDDLE or middle
+        ]
+        found = dict(zip(locations, modules, strict=True))
         return cast("dict[BlockLocation, MotionModule]", found)
 
     def initialise_weights(self) -> None:

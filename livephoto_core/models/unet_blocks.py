@@ -1,4 +1,4 @@
-"""Names of the blocks of an SD-1.5-family UNet, in ldm's and in AnimateDiff's numbering."""
+"""Names of the blocks of an SD-1.5-family UNet, in ldm's numbering."""
 
 from __future__ import annotations
 
@@ -13,51 +13,38 @@ def location_name(location: BlockLocation) -> str:
     return f"{location[0]}_{location[1]}"
 
 
-def down_location(layout: UNetLayout, level: int, layer: int) -> BlockLocation:
-    """Input block of `down_blocks.{level}`'s layer.
-
-    Block 0 is `conv_in`; each level ends in a downsampler that takes an index of its own.
-    """
-    return ("input", 1 + level * (layout.layers_per_block + 1) + layer)
-
-
-def up_location(layout: UNetLayout, up_block: int, layer: int) -> BlockLocation:
-    """Output block of `up_blocks.{up_block}`'s layer; `up_blocks.0` is the coarsest level."""
-    return ("output", up_block * (layout.layers_per_block + 1) + layer)
-
-
 MIDDLE: BlockLocation = ("middle", 0)
+
+
+def layer_locations(layout: UNetLayout) -> list[tuple[BlockLocation, int]]:
+    """Every block of layers and its level (0 is the finest), in the order they run.
+
+    ldm counts a level's downsampler, and `conv_in`, as input blocks of their own, which have no
+    layers; an upsampler belongs to its level's last block.
+    """
+    depth, levels = layout.layers_per_block, range(len(layout.block_channels))
+    down = [
+        (("input", 1 + level * (depth + 1) + layer), level)
+        for level in levels
+        for layer in range(depth)
+    ]
+    up = [
+        (("output", (levels[-1] - level) * (depth + 1) + layer), level)
+        for level in reversed(levels)
+        for layer in range(depth + 1)
+    ]
+    return [*down, (MIDDLE, levels[-1]), *up]
 
 
 def attention_locations(layout: UNetLayout) -> list[tuple[BlockLocation, int]]:
     """Every block that has a SpatialTransformer, with its channels, in the order they run."""
-    num_levels = len(layout.block_channels)
-    down = [
-        (down_location(layout, level, layer), layout.block_channels[level])
-        for level in range(num_levels)
-        if level in layout.attention_levels
-        for layer in range(layout.layers_per_block)
+    return [
+        (location, layout.block_channels[level])
+        for location, level in layer_locations(layout)
+        if location == MIDDLE or level in layout.attention_levels
     ]
-    up = [
-        (up_location(layout, num_levels - 1 - level, layer), layout.block_channels[level])
-        for level in reversed(range(num_levels))
-        if level in layout.attention_levels
-        for layer in range(layout.layers_per_block + 1)
-    ]
-    return [*down, (MIDDLE, layout.block_channels[-1]), *up]
 
 
 def resblock_locations(layout: UNetLayout) -> list[BlockLocation]:
     """Every input and output block that starts with a ResBlock, in the order they run."""
-    num_levels = len(layout.block_channels)
-    down = [
-        down_location(layout, level, layer)
-        for level in range(num_levels)
-        for layer in range(layout.layers_per_block)
-    ]
-    up = [
-        up_location(layout, up_block, layer)
-        for up_block in range(num_levels)
-        for layer in range(layout.layers_per_block + 1)
-    ]
-    return [*down, *up]
+    return [location for location, _ in layer_locations(layout) if location != MIDDLE]

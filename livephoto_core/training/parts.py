@@ -21,6 +21,7 @@ from ..models.config import (
     TextReweightingConfig,
     UNetLayout,
 )
+from ..models.input_conditioning import channel_slices
 from ..models.livephoto import LivePhoto
 from .data import ClipFacts
 
@@ -208,13 +209,8 @@ def _input_weight(own: Tensor, config: LivePhotoConfig, initial: Checkpoint) -> 
 
 
 def _channel_slices(config: LivePhotoConfig) -> dict[str, slice]:
-    slices: dict[str, slice] = {}
-    first = 0
-    for name in config.input_channels:
-        width = config.layout.latent_channels if name == "reference" else 1
-        slices[name] = slice(first, first + width)
-        first += width
-    return slices
+    added, latent_channels = config.input_conditioning, config.layout.latent_channels
+    return {} if added is None else channel_slices(added, latent_channels)
 
 
 def _report(

@@ -57,6 +57,9 @@ class SampleVideos:
         self._model, self._clips, self._encoder, self._vae = model, clips, encoder, vae
         self._num_clips, self._num_steps, self._cfg = num_clips, num_steps, cfg
 
+    # Without it ComfyUI's VAE would keep the graph of every frame; inference_mode would make the
+    # training's own weights inference tensors where ComfyUI moves them.
+    @torch.no_grad()
     def __call__(self, snapshot: Snapshot) -> None:
         """Samples with the averaged weights of a training; see `MakeSamples`."""
         livephoto = livephoto_from_weights("sample", snapshot.config, dict(snapshot.weights))

@@ -69,7 +69,6 @@ KNOWN = {
         ANIMATE_LCM,
         MotionConfig("AnimateLCM", position_length=None),
         V2_PARAMETERS,
-        schedule="scaled_linear",
     ),
 }
 

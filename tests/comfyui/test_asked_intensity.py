@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from comfy_execution.graph import DynamicPrompt
 
 from livephoto_core.comfyui.asked_intensity import asked_intensity
 
@@ -33,7 +34,7 @@ def test_intensity_is_found_behind_samplers_and_patches(name, class_type):
     prompt = measured(name)
     [node] = [key for key, node in prompt.items() if node["class_type"] == class_type]
     prompt[node]["inputs"]["motion_intensity"] = 7
-    assert asked_intensity(prompt, "m", "images") == (node, 7.0)
+    assert asked_intensity(DynamicPrompt(prompt), "m", "images") == (node, 7.0)
 
 
 def test_nearest_of_two_videos_counts():
@@ -45,7 +46,7 @@ def test_nearest_of_two_videos_counts():
     decode = {"class_type": "VAEDecode", "inputs": {"samples": ["second", 0], "vae": ["1", 2]}}
     prompt |= {"second": second, "new reference": reference, "decode": decode}
     prompt["m"]["inputs"]["images"] = ["decode", 0]
-    assert asked_intensity(prompt, "m", "images") == ("second", 2.5)
+    assert asked_intensity(DynamicPrompt(prompt), "m", "images") == ("second", 2.5)
 
 
 def test_frames_from_elsewhere_have_none():
@@ -53,7 +54,7 @@ def test_frames_from_elsewhere_have_none():
         "1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}},
         "m": {"class_type": "MotionIntensity", "inputs": {"images": ["1", 0]}},
     }
-    assert asked_intensity(prompt, "m", "images") is None
+    assert asked_intensity(DynamicPrompt(prompt), "m", "images") is None
     assert asked_intensity(None, "m", "images") is None
 
 
@@ -63,10 +64,20 @@ def test_lists_that_are_no_links_are_passed_over(value):
     prompt["m"]["inputs"]["images"] = ["other", 0]
     inputs = {"points": value, "images": ["8", 0]}
     prompt["other"] = {"class_type": "OfAnotherPack", "inputs": inputs}
-    assert asked_intensity(prompt, "m", "images").node == "7"
+    assert asked_intensity(DynamicPrompt(prompt), "m", "images").node == "7"
 
 
 def test_computed_intensity_is_unknown():
     prompt = measured("demo")
     prompt["7"]["inputs"]["motion_intensity"] = ["1", 0]
-    assert asked_intensity(prompt, "m", "images") is None
+    assert asked_intensity(DynamicPrompt(prompt), "m", "images") is None
+
+
+def test_intensity_is_found_in_what_a_loop_has_added_to_the_graph():
+    prompt = measured("demo")
+    graph = DynamicPrompt(prompt)
+    inputs = prompt["7"]["inputs"] | {"motion_intensity": 9}
+    graph.add_ephemeral_node("7.0.1", prompt["7"] | {"inputs": inputs}, "loop", "7")
+    measure = {"class_type": "MotionIntensity", "inputs": {"images": ["7.0.1", 0]}}
+    graph.add_ephemeral_node("m.0.1", measure, "loop", "m")
+    assert asked_intensity(graph, "m.0.1", "images") == ("7", 9.0)

@@ -7,6 +7,7 @@ import comfy.sample
 import pytest
 import torch
 from comfy.samplers import KSampler, sampler_object
+from comfy_extras.nodes_context_windows import ContextWindowsManualNode
 from comfy_extras.nodes_custom_sampler import BasicGuider, SamplerCustomAdvanced
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from diffusers import DDIMInverseScheduler
@@ -144,6 +145,26 @@ def test_inversion_ignores_the_guidance_set_for_the_video(model, reference):
     plain = invert_reference(model, reference, num_steps=3)
     assert torch.equal(invert_reference(guided, reference, num_steps=3), plain)
     assert guided.model_options == options
+
+
+def test_inversion_works_beside_freenoise(model, reference):
+    windows = ContextWindowsManualNode.execute(
+        model, 16, 4, "standard_static", 1, False, "pyramid", dim=0, freenoise=True
+    )[0]
+    plain = invert_reference(model, reference, num_steps=3)
+    assert torch.equal(invert_reference(windows, reference, num_steps=3), plain)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((1, 77, 2048), "conditioning: the text was encoded 2048 wide"),
+        ((16, 77, 64), "conditioning: its text differs from frame to frame"),
+    ],
+)
+def test_text_of_another_encoder_or_of_a_video_is_refused(model, reference, shape, message):
+    with pytest.raises(ValueError, match=message):
+        invert_reference(model, reference, num_steps=2, conditioning=[[torch.zeros(shape), {}]])
 
 
 def test_noise_is_the_mix_of_equation_3(reference):

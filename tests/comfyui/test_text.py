@@ -5,6 +5,7 @@ from __future__ import annotations
 import comfy.sd1_clip
 import pytest
 import torch
+from comfy_execution.graph import DynamicPrompt
 
 from livephoto_core.comfyui.prompt_words import prompt_words, traced_text
 from livephoto_core.comfyui.text import parse_overrides, reweight_conditioning
@@ -182,7 +183,15 @@ PROMPT = {
     [("5", "a wave"), ("6", "a tide"), ("7", None), ("12", None), ("13", None)],
 )
 def test_sentence_is_found_in_the_graph_or_not_guessed(node, text):
-    assert traced_text(PROMPT, node, "positive") == text
+    assert traced_text(DynamicPrompt(PROMPT), node, "positive") == text
+
+
+def test_sentence_is_found_in_what_a_loop_has_added_to_the_graph():
+    graph = DynamicPrompt(PROMPT)
+    graph.add_ephemeral_node("1.0.1", {**PROMPT["1"], "inputs": {"text": "a storm"}}, "loop", "1")
+    weigh = {"class_type": "TextReweight", "inputs": {"positive": ["1.0.1", 0]}}
+    graph.add_ephemeral_node("5.0.1", weigh, "loop", "5")
+    assert traced_text(graph, "5.0.1", "positive") == "a storm"
 
 
 def test_no_graph_means_no_sentence():

@@ -8,10 +8,13 @@ import comfy.cldm.cldm
 import comfy.context_windows
 import comfy.controlnet
 import comfy.hooks
+import comfy.sample
 import comfy.sd
 import pytest
 import torch
+from comfy.samplers import KSampler, sampler_object
 from comfy_extras.nodes_context_windows import ContextWindowsManualNode
+from comfy_extras.nodes_custom_sampler import DualModelGuider
 from comfy_extras.nodes_easycache import EasyCacheNode
 from comfy_extras.nodes_freelunch import FreeU_V2
 
@@ -188,6 +191,30 @@ def test_controlnet_of_a_clip(model):
     guided = sample(applied, positive=text)
     assert torch.isfinite(guided).all()
     assert (guided - sample(applied)).abs().max() > 1e-3
+    # Context windows would all be given the first pictures.
+    windowed = with_windows(applied, 3)
+    with pytest.raises(ValueError, match=r"positive: its ControlNet has 4 pictures"):
+        sample(windowed, positive=text)
+    assert torch.equal(sample(with_windows(applied, 4), positive=text), guided)
+    control.set_cond_hint(torch.rand(1, 3, 64, 64), strength=1.0)
+    assert torch.isfinite(sample(windowed, positive=text)).all()
+
+
+def test_second_model_without_livephoto_is_refused(model):
+    """Dual Model CFG Guider runs the negative prompt on another model, within the same sampling."""
+    other = tiny_sd15()
+    applied, text = apply(model), random_text()
+
+    def guided(model_negative):
+        guider = DualModelGuider.execute(applied, text, 3.0, model_negative, text)[0]
+        latent = torch.zeros(4, 4, 8, 8)
+        sigmas = KSampler(applied, 2, "cpu", "euler", "normal").sigmas
+        noise = comfy.sample.prepare_noise(latent, 0)
+        return guider.sample(noise, latent, sampler_object("euler"), sigmas, seed=0)
+
+    with pytest.raises(RuntimeError, match="give a second model its own Apply LivePhoto"):
+        guided(other)
+    assert torch.isfinite(guided(apply(other))).all()
 
 
 def test_clone_onto_other_weights_gets_twins_of_its_own(model):

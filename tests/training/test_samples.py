@@ -7,6 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from livephoto_core.comfyui.demo_model import load_demo_model
+from livephoto_core.shapes.base_model import BASE_MODEL_PATH
 from livephoto_core.training import samples
 from livephoto_core.training.ingredients import Snapshot
 from livephoto_core.training.loop import Training
@@ -59,6 +61,28 @@ def test_samples_are_guided_as_strongly_as_asked(tmp_path, monkeypatch):
     )
     make_samples(Snapshot(7, parts.config, parts.state_dict(), tmp_path))
     assert asked == [2.5]
+
+
+def test_decoded_frames_keep_no_graph(tmp_path, monkeypatch):
+    """Of a real VAE's decoder it would be a gigabyte for every frame."""
+    written = []
+    monkeypatch.setattr(samples, "write_animation", lambda path, images: written.append(images))
+    given = ingredients()
+    parts = Training(options(tmp_path / "run"), given).parts
+    _, _, vae, _ = load_demo_model(BASE_MODEL_PATH)
+    make_samples = SampleVideos(
+        given.model,
+        given.clips,
+        cfg=1,
+        encoder=given.encoder[1],
+        vae=vae,
+        num_clips=1,
+        num_steps=1,
+    )
+    make_samples(Snapshot(7, parts.config, parts.state_dict(), tmp_path))
+    [images] = written
+    assert not images.requires_grad
+    assert all(parameter.requires_grad for parameter in vae.first_stage_model.parameters())
 
 
 def test_latents_become_colours_of_their_full_range():
