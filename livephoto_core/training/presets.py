@@ -80,8 +80,8 @@ PRESETS = {
             "run.batch_size=8 (11 clips/s)"
         ),
         expected_score=(
-            "after 28,800 clips by an earlier recipe and 129,600 by this one, not from nothing: "
-            "motion 93 %, level 0.90, first frame 32 dB, identity 72 %"
+            "after 28,800 clips by an earlier recipe and 174,400 by this one, not from nothing: "
+            "motion 95 %, level 0.92, first frame 32 dB, identity 75 %"
         ),
     ),
     "shapes-paper": Preset(

@@ -67,19 +67,20 @@ def figures():
         base=BASE_MODEL_PATH,
         livephoto=LIVEPHOTO_PATH,
         counts={"motion": 32, "level": 16},
-        num_steps=16,
+        num_steps=12,
         comfyui=prepare().comfyui,
     )
     return score(evaluate(options))
 
 
 # As shipped, and how far other pictures and other noise scatter it: the standard deviation over
-# bootstrap samples of these questions. A new model gets new figures here.
+# bootstrap samples of these questions; of the motion, which is right in all of these, that of 32
+# questions at the 95 % of the model card's. A new model gets new figures here.
 SHIPPED = {
-    "motion_accuracy": (0.969, 0.030),
-    "level_correlation": (0.922, 0.061),
-    "identity": (0.750, 0.061),
-    "first_frame_psnr_db": (31.996, 0.249),
+    "motion_accuracy": (1.000, 0.038),
+    "level_correlation": (0.941, 0.052),
+    "identity": (0.854, 0.049),
+    "first_frame_psnr_db": (32.383, 0.268),
 }
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...shapes.benchmark import Question, make_questions
 from ...shapes.evaluation import EvaluationOptions, animate, checkpoint_facts
+from ...shapes.rendering import render_clip
 from .sweeps import at_all_levels
 
 NUM_CONFLICTS = 8
@@ -39,7 +40,9 @@ def write_level_frames(path: Path, options: EvaluationOptions) -> None:
 
 
 def write_conflict_frames(path: Path, variants: Mapping[str, EvaluationOptions]) -> None:
-    """Writes prompts that contradict the picture, of each the variants' clips in turn (figure 6).
+    """Writes prompts that contradict the picture (figure 6).
+
+    Of each the world's own clip, which begins with the picture, then those of the variants.
 
     Args:
         path: PNG file.
@@ -51,6 +54,8 @@ def write_conflict_frames(path: Path, variants: Mapping[str, EvaluationOptions])
         questions = make_questions("conflicting", NUM_CONFLICTS, edges=edges, size_px=size_px)
         clips = _animate_all(questions, options, size_px)
         for rows, question, clip in zip(sheet, questions, clips, strict=True):
+            if not rows:
+                rows.append(("the picture, moving", render_clip(question.scene, size_px=size_px)))
             rows.append((f"{name}: {question.caption}", clip))
     frame_sheet([row for rows in sheet for row in rows]).save(path)
 

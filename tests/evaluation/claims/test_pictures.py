@@ -67,11 +67,15 @@ def test_one_prompt_is_shown_at_all_ten_levels(sheets, tmp_path):
     assert [label.split(":")[0] for label, _ in rows] == [f"level {n}" for n in range(1, 11)]
 
 
-def test_conflicts_show_both_variants_of_a_prompt_below_each_other(sheets, tmp_path):
+def test_conflicts_show_the_picture_and_both_variants_of_a_prompt(sheets, tmp_path):
     variants = {FULL.name: options("full"), WITHOUT_REWEIGHTING.name: options("without")}
     write_conflict_frames(tmp_path / "conflicts.png", variants)
     [rows] = sheets
-    assert [clip[0] for _, clip in rows] == ["full", "without"] * pictures.NUM_CONFLICTS
-    names, prompts = zip(*(label.split(": ") for label, _ in rows), strict=True)
-    assert names == (FULL.name, WITHOUT_REWEIGHTING.name) * pictures.NUM_CONFLICTS
-    assert prompts[::2] == prompts[1::2] and len(set(prompts)) == pictures.NUM_CONFLICTS
+    truth, full, without = rows[::3], rows[1::3], rows[2::3]
+    assert len(truth) == len(full) == len(without) == pictures.NUM_CONFLICTS
+    assert all(clip.shape[0] == 16 and clip.shape[3] == 3 for _, clip in truth)
+    assert {clip[0] for _, clip in full} == {"full"}
+    assert {clip[0] for _, clip in without} == {"without"}
+    prompts = [label.removeprefix(f"{FULL.name}: ") for label, _ in full]
+    assert prompts == [label.removeprefix(f"{WITHOUT_REWEIGHTING.name}: ") for label, _ in without]
+    assert len(set(prompts)) == pictures.NUM_CONFLICTS
