@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import comfy.conds
 import torch
+from comfy.context_windows import IndexListContextHandler
 from comfy.patcher_extension import CallbacksMP, WrappersMP
 from torch import Tensor
 
@@ -155,7 +156,7 @@ def _run_opener(
         for name, entries in guider.conds.items():
             check_text_width(name, entries, config.layout.context_dim)
             check_text_frames(name, entries, num_frames)
-            if windows is not None and num_frames > windows.context_length:
+            if isinstance(windows, IndexListContextHandler) and num_frames > windows.context_length:
                 check_no_control_per_frame(name, entries)
         if config.input_conditioning is not None:
             channels = assemble_channels(

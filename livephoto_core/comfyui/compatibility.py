@@ -239,7 +239,7 @@ def check_no_control_per_frame(name: str, entries: list[dict[str, Any]]) -> None
     """Raises ValueError for a ControlNet with a picture per frame, which windows cannot cut.
 
     ComfyUI hands the same ControlNet to every window, and it keeps the pictures of the first: the
-    others would silently follow those again. ControlNets of other packs may know better.
+    others would silently follow those again. Those of other packs may know better.
     """
     for entry in entries:
         control = entry.get("control")
