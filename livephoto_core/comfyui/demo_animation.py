@@ -42,6 +42,7 @@ class DemoAnimator:
         seed: int,
         num_steps: int,
         cfg: float,
+        sampler: str,
         prior: tuple[float, float] | None = None,
     ) -> Tensor:
         """Animates a picture.
@@ -53,6 +54,7 @@ class DemoAnimator:
             seed: Of the noise.
             num_steps: Denoising steps.
             cfg: Guidance scale.
+            sampler: ComfyUI's name of it.
             prior: α of the first and the last frame, for prior inversion; `None` for plain noise.
         Returns:
             Frames (f h w 3), 0 to 1.
@@ -74,7 +76,7 @@ class DemoAnimator:
             seed=seed,
             num_steps=num_steps,
             cfg=cfg,
-            sampler_name="euler",
+            sampler_name=sampler,
             scheduler="normal",
             noise=prior and self._prior_noise(reference, prior, seed),
         )

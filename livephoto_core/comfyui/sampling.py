@@ -55,8 +55,16 @@ def sample_livephoto(
     Returns:
         LATENT, (f c h w).
     Raises:
-        ValueError: If model, reference, intensity or noise do not fit the checkpoint or the video.
+        ValueError: If model, reference, intensity or noise do not fit the checkpoint or the video,
+            or sampler or scheduler is unknown.
     """
+    # ComfyUI would take its first ones instead, and say so in its log only.
+    for argument, name, known in (
+        ("sampler_name", sampler_name, SAMPLERS),
+        ("scheduler", scheduler, SCHEDULERS),
+    ):
+        if name not in known:
+            raise ValueError(f"{argument} must be one of {', '.join(known)}, got {name!r}.")
     patched = apply_livephoto(model, livephoto, reference, motion_intensity)
     latent = empty_latent(reference, num_frames)
     samples = latent["samples"]

@@ -1,4 +1,4 @@
-"""Command line: `python -m livephoto_core.shapes clips`, `… evaluate` and `… export`."""
+"""Command line: `python -m livephoto_core.shapes clips`, `… evaluate`, `… ceiling`, `… export`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .base_model import BASE_MODEL_PATH
-from .evaluation import ENOUGH, EvaluationOptions, evaluate
+from .evaluation import ENOUGH, EvaluationOptions, answer_with_true_clips, evaluate
 from .shipped import LIVEPHOTO_PATH
 
 
@@ -41,6 +41,7 @@ def _make_clips(given: argparse.Namespace) -> None:
         given.output,
         num_clips=given.num_clips,
         seed=given.seed,
+        favoured=given.favour,
         num_workers=given.num_workers,
     )
 
@@ -55,6 +56,7 @@ def _evaluate(given: argparse.Namespace) -> None:
         counts={kind: getattr(given, kind) for kind in ENOUGH},
         num_steps=given.steps,
         cfg=given.cfg,
+        sampler=given.sampler,
         prior=given.prior and tuple(given.prior),
         seed=given.seed,
         num_processes=given.processes,
@@ -65,6 +67,19 @@ def _evaluate(given: argparse.Namespace) -> None:
     _show(score(answers))
     if given.output:
         write_evaluation(given.output, options, answers)
+
+
+def _measure_ceiling(given: argparse.Namespace) -> None:
+    from .benchmark import score
+
+    options = EvaluationOptions(
+        base=given.base,
+        livephoto=given.livephoto,
+        counts={"motion": given.motion},
+        seed=given.seed,
+        comfyui=given.comfyui,
+    )
+    _show(score(answer_with_true_clips(options)))
 
 
 def _export(given: argparse.Namespace) -> None:
@@ -84,7 +99,7 @@ def _show(figures: dict[str, Any], indent: str = "") -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m livephoto_core.shapes")
-    commands = parser.add_subparsers(required=True, metavar="{clips,evaluate,export}")
+    commands = parser.add_subparsers(required=True, metavar="{clips,evaluate,ceiling,export}")
     clips = _add_command(
         commands,
         "clips",
@@ -93,6 +108,13 @@ def _parser() -> argparse.ArgumentParser:
     clips.add_argument("--output", type=Path, required=True, help="folder of the clips")
     clips.add_argument("--num-clips", type=int, default=20_000, help="how many")
     clips.add_argument("--seed", type=int, default=1, help="of the stream")
+    clips.add_argument(
+        "--favour",
+        nargs="+",
+        default=[],
+        metavar="MOTION",
+        help="draw these motions more often: once more for each time they are named",
+    )
     clips.add_argument("--num-workers", type=int, default=1, help="processes that render")
     clips.set_defaults(run=_make_clips)
     evaluation = _add_command(
@@ -107,6 +129,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluation.add_argument("--cfg", type=float, default=EvaluationOptions.cfg, help="guidance")
     evaluation.add_argument(
+        "--sampler", default=EvaluationOptions.sampler, help="as in the node LivePhoto Sampler"
+    )
+    evaluation.add_argument(
         "--prior", type=float, nargs=2, metavar="ALPHA", help="prior inversion, as 0.033 0.016"
     )
     evaluation.add_argument("--seed", type=int, default=0, help="of scenes and noise")
@@ -116,6 +141,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluation.add_argument("--output", type=Path, help="JSON of figures and all answers")
     evaluation.set_defaults(run=_evaluate)
+    ceiling = _add_command(
+        commands, "ceiling", "measure true clips that only went through the autoencoder"
+    )
+    ceiling.add_argument("--livephoto", type=Path, default=LIVEPHOTO_PATH, help="whose levels")
+    ceiling.add_argument("--motion", type=int, default=ENOUGH["motion"], help="clips")
+    ceiling.add_argument("--seed", type=int, default=0, help="of scenes")
+    ceiling.set_defaults(run=_measure_ceiling)
     export = commands.add_parser("export", help="write a trained checkpoint as the pack ships it")
     for name, purpose in (
         ("training", "folder of the training"),

@@ -21,7 +21,7 @@ from .base_model import BaseConfig, BaseModelFile
 from .captions import content_caption, full_caption, motion_caption
 from .encoded_stream import Stream, encode_pixels, encode_stream, encoder_digest, open_encoded
 from .rendering import render_clip, render_moments
-from .scene import NUM_FRAMES, Scene
+from .scene import MOTIONS, NUM_FRAMES, Scene, check_known
 from .split import sample_training_scene
 
 FACTS_FILE = "shapes_clips.json"
@@ -38,6 +38,7 @@ def encode_clips(
     *,
     num_clips: int,
     seed: int,
+    favoured: Sequence[str] = (),
     num_workers: int = 1,
 ) -> None:
     """Renders and encodes the training clips 0 to `num_clips` − 1 of a stream, and their SSIM.
@@ -50,10 +51,16 @@ def encode_clips(
         folder: Gets the files.
         num_clips: How many; a multiple of 16.
         seed: Names the stream.
+        favoured: Motions that are drawn more often than others: once more for each time they are
+            named.
         num_workers: Processes that render.
     Raises:
-        ValueError: If the folder holds the clips of another autoencoder, seed or size.
+        ValueError: If a motion is unknown, or the folder holds the clips of another autoencoder,
+            seed, size or choice of motions.
     """
+    motions = (*MOTIONS, *favoured)
+    for motion in favoured:
+        check_known("favoured", motion, MOTIONS)
     stream = Stream(
         name="clips",
         count=num_clips,
@@ -62,12 +69,14 @@ def encode_clips(
             "latents": ((NUM_FRAMES, *config.latent_shape), np.float16),
             "ssim": ((), np.float32),
         },
-        render=_RenderedClips(seed, config.size_px),
+        render=_RenderedClips(seed, config.size_px, motions),
         encode=partial(_encode, autoencoder),
         description={
             "autoencoder": encoder_digest(autoencoder.state_dict()),
             "seed": seed,
             "size_px": config.size_px,
+            "favoured": list(favoured),
+            "first_scene": _first_scene(seed, motions),
         },
     )
     encoded = encode_stream(stream, folder, num_workers=num_workers)
@@ -96,6 +105,7 @@ class ShapesClips:
         encoded = open_encoded(folder, ("latents", "ssim"))
         self._latents, self._ssim = encoded["latents"], encoded["ssim"]
         self._stream_seed, self._size_px = description["seed"], config.size_px
+        self._motions = (*MOTIONS, *description["favoured"])
         self._text_encoder, self._seed = text_encoder, seed
         self._order = lru_cache(2)(self._make_order)
         self.facts = ClipFacts(
@@ -116,7 +126,10 @@ class ShapesClips:
         """The clips of these numbers; see `ClipSource`."""
         epochs = [divmod(number, self.num_clips) for number in numbers]
         indices = [int(self._order(epoch)[position]) for epoch, position in epochs]
-        scenes = [sample_training_scene(self._stream_seed, index) for index in indices]
+        scenes = [
+            sample_training_scene(self._stream_seed, index, motions=self._motions)
+            for index in indices
+        ]
         captions = tuple(map(self._caption, scenes, numbers))
         first_frames = [render_moments(scene, torch.zeros(1), self._size_px) for scene in scenes]
         return Clips(
@@ -140,10 +153,13 @@ class ShapesClips:
 class _RenderedClips:
     seed: int
     size_px: int
+    motions: tuple[str, ...]
 
     def __call__(self, part: int) -> tuple[Tensor, list[float]]:
         indices = range(part * _PART, (part + 1) * _PART)
-        scenes = [sample_training_scene(self.seed, index) for index in indices]
+        scenes = [
+            sample_training_scene(self.seed, index, motions=self.motions) for index in indices
+        ]
         clips = torch.stack([render_clip(scene, size_px=self.size_px) for scene in scenes])
         return clips, [mean_ssim(clip) for clip in clips]
 
@@ -158,6 +174,11 @@ def _encode(autoencoder: Any, part: tuple[Tensor, list[float]]) -> dict[str, np.
     }
 
 
+def _first_scene(seed: int, motions: Sequence[str]) -> str:
+    """Tells versions of the world apart: scenes are drawn again where clips are read."""
+    return str(sample_training_scene(seed, 0, motions=motions))
+
+
 def _read_facts(folder: Path, base: BaseModelFile) -> dict[str, Any]:
     path = folder / FACTS_FILE
     if not path.is_file():
@@ -170,5 +191,12 @@ def _read_facts(folder: Path, base: BaseModelFile) -> dict[str, Any]:
         raise ValueError(
             f"files.data: the clips of {folder} were encoded by another autoencoder than that of "
             "files.base. Make the clips with that base model."
+        )
+    if facts.get("first_scene") != _first_scene(
+        facts["seed"], (*MOTIONS, *facts.get("favoured", ()))
+    ):
+        raise ValueError(
+            f"files.data: the clips of {folder} were made by another version of the pack, whose "
+            "scenes look different. Make them anew with `python -m livephoto_core.shapes clips`."
         )
     return facts

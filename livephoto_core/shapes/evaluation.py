@@ -43,8 +43,9 @@ class EvaluationOptions:
         counts: Questions by kind.
         num_steps: Denoising steps.
         cfg: Guidance scale.
+        sampler: ComfyUI's name of it.
         prior: α of the first and the last frame, for noise with a prior of the picture (the paper's
-            equation 3); `None` for plain noise.
+            equation 3); `None` for plain noise. It needs a sampler that keeps its noise.
         seed: Of scenes and noise.
         num_processes: Each with one thread: on networks this small, threads cost more than they
             save.
@@ -57,6 +58,7 @@ class EvaluationOptions:
     counts: dict[Kind, int]
     num_steps: int = 20
     cfg: float = 2.5
+    sampler: str = "euler"
     prior: tuple[float, float] | None = None
     seed: int = 0
     num_processes: int = 2
@@ -70,15 +72,7 @@ def evaluate(options: EvaluationOptions) -> list[Answer]:
     Raises:
         ValueError: If a file is not what it should be.
     """
-    facts = checkpoint_facts(options)
-    questions = [
-        question
-        for kind, count in options.counts.items()
-        for question in make_questions(
-            kind, count, edges=facts.ssim_edges, size_px=facts.size_px, seed=options.seed
-        )
-    ]
-    return answer(options, questions)
+    return answer(options, _questions(options, checkpoint_facts(options)))
 
 
 def answer(options: EvaluationOptions, questions: Sequence[Question]) -> list[Answer]:
@@ -94,6 +88,29 @@ def answer(options: EvaluationOptions, questions: Sequence[Question]) -> list[An
         judge(frames, patch_tokens, question, facts.ssim_edges)
         for (frames, patch_tokens), question in zip(progress, questions, strict=True)
     ]
+
+
+@torch.inference_mode()
+def answer_with_true_clips(options: EvaluationOptions) -> list[Answer]:
+    """What the world's own clips score after the autoencoder: no checkpoint can be asked for more.
+
+    Args:
+        options: Base model, questions (of motion: a true clip has a level of its own), and the
+            checkpoint whose levels count.
+    """
+    facts = checkpoint_facts(options)
+    from ..comfyui.standalone import use_comfyui
+
+    use_comfyui(options.comfyui)
+    from ..comfyui.demo_model import load_demo_model
+
+    _, _, vae, content_encoder = load_demo_model(options.base)
+    answers = []
+    for question in tqdm(_questions(options, facts), unit="clip", desc="Evaluating"):
+        latents = vae.encode(render_clip(question.scene, size_px=facts.size_px))
+        frames = _in_8_bits(vae.decode(latents)[..., :3].clamp(0, 1))
+        answers.append(judge(frames, content_encoder.encode(frames), question, facts.ssim_edges))
+    return answers
 
 
 class CheckpointFacts(NamedTuple):
@@ -121,6 +138,16 @@ def checkpoint_facts(options: EvaluationOptions) -> CheckpointFacts:
     return CheckpointFacts(edges, open_base_model(options.base).config.size_px)
 
 
+def _questions(options: EvaluationOptions, facts: CheckpointFacts) -> list[Question]:
+    return [
+        question
+        for kind, count in options.counts.items()
+        for question in make_questions(
+            kind, count, edges=facts.ssim_edges, size_px=facts.size_px, seed=options.seed
+        )
+    ]
+
+
 def _animate_all(
     options: EvaluationOptions, questions: Sequence[Question], size_px: int
 ) -> Iterator[Clip]:
@@ -144,6 +171,7 @@ def animate(
             seed=question.seed,
             num_steps=options.num_steps,
             cfg=options.cfg,
+            sampler=options.sampler,
             prior=options.prior,
         )
     return frames.float()
@@ -165,12 +193,15 @@ def _start(options: EvaluationOptions, size_px: int) -> None:
     animator = DemoAnimator(options.base, options.livephoto)
 
     def animate_question(question: Question) -> Clip:
-        # 8 bits, as a video or PNG would have them.
-        frames = animate(animator, question, options, size_px=size_px)
-        frames = (frames * 255).round() / 255
+        frames = _in_8_bits(animate(animator, question, options, size_px=size_px))
         return frames, animator.patch_tokens(frames)
 
     _animate_question = animate_question
+
+
+def _in_8_bits(frames: Tensor) -> Tensor:
+    """As a video or PNG has them."""
+    return (frames * 255).round() / 255
 
 
 def _animate(question: Question) -> Clip:

@@ -20,7 +20,7 @@ from .clips import FACTS_FILE
 from .evaluation import EvaluationOptions
 
 _TRAIN = "-m livephoto_core.training train"
-_MEASURED_WITH = ("counts", "num_steps", "cfg", "prior", "seed", "bf16")
+_MEASURED_WITH = ("counts", "num_steps", "cfg", "sampler", "prior", "seed", "bf16")
 _EVALUATION_ENTRIES = {"options", "sha256", "figures"}
 
 
@@ -175,4 +175,4 @@ def _data_record(config: TrainingConfig) -> dict[str, object]:
     if config.files.data is None or not (path := Path(config.files.data, FACTS_FILE)).is_file():
         return {}
     facts = json.loads(path.read_bytes())
-    return {name: facts[name] for name in ("seed", "num_clips") if name in facts}
+    return {name: facts[name] for name in ("seed", "num_clips", "favoured") if name in facts}

@@ -127,10 +127,10 @@ class Scene:
     conjured_at: tuple[float, float]
 
     def __post_init__(self) -> None:
-        _check_known("shape", self.shape, SHAPES)
-        _check_known("colour", self.colour, tuple(COLOURS))
-        _check_known("motion", self.motion, MOTIONS)
-        _check_known("background.texture", self.background.texture, TEXTURES)
+        check_known("shape", self.shape, SHAPES)
+        check_known("colour", self.colour, tuple(COLOURS))
+        check_known("motion", self.motion, MOTIONS)
+        check_known("background.texture", self.background.texture, TEXTURES)
 
 
 def sample_scene(
@@ -200,7 +200,7 @@ def max_speed_px(scene: Scene, motion: str) -> float:
     Raises:
         ValueError: If the motion is unknown.
     """
-    _check_known("motion", motion, MOTIONS)
+    check_known("motion", motion, MOTIONS)
     radius_px = scene.radius * BASE_SIZE_PX
     if motion in CONJURING:
         return _MAX_APPEAR_SPEED_PX if motion == "appear" else _MAX_LIGHTNING_SPEED_PX
@@ -272,6 +272,7 @@ def _pick(choices: Sequence, share: float):
     return choices[int(share * len(choices))]
 
 
-def _check_known(name: str, value: str, known: Sequence[str]) -> None:
+def check_known(name: str, value: str, known: Sequence[str]) -> None:
+    """Raises ValueError naming the argument unless its value is one of the known ones."""
     if value not in known:
         raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}.")

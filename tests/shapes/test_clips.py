@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 
 import pytest
 import torch
@@ -12,8 +14,9 @@ from livephoto_core.comfyui.demo_text import CaptionEncoder
 from livephoto_core.motion_intensity import mean_ssim
 from livephoto_core.shapes.base_model import AutoencoderConfig, open_base_model
 from livephoto_core.shapes.captions import MOTION_WORDS, words
-from livephoto_core.shapes.clips import ShapesClips, encode_clips
+from livephoto_core.shapes.clips import FACTS_FILE, ShapesClips, encode_clips
 from livephoto_core.shapes.rendering import render_clip
+from livephoto_core.shapes.scene import MOTIONS
 from livephoto_core.shapes.split import is_held_out, sample_training_scene
 from tests.shapes.base_models import TINY_BASE, write_random_base
 
@@ -70,6 +73,53 @@ def test_number_alone_decides_what_is_loaded(clips):
     assert together.captions[1] == alone.captions[0]
     torch.testing.assert_close(together.text[1], alone.text[0], atol=1e-5, rtol=1e-5)
     assert torch.equal(together.latents[1], alone.latents[0])
+
+
+def test_favoured_motions_come_more_often(base, text_encoder, tmp_path):
+    autoencoder = load_autoencoder(base)
+    favoured = ["grow"] * len(MOTIONS)
+    encode_clips(
+        autoencoder,
+        TINY_BASE,
+        tmp_path,
+        num_clips=COUNT,
+        seed=SEED,
+        favoured=favoured,
+        num_workers=0,
+    )
+    clips = ShapesClips(tmp_path, base, text_encoder, seed=0)
+    loaded = clips.load(range(COUNT))
+    scenes = [
+        sample_training_scene(SEED, index, motions=(*MOTIONS, *favoured)) for index in range(COUNT)
+    ]
+    # Half of all and more, where one in sixteen is usual; and read as they were written.
+    assert sum(scene.motion == "grow" for scene in scenes) > COUNT / 3
+    expected = [mean_ssim(render_clip(scene, size_px=TINY_BASE.size_px)) for scene in scenes]
+    assert sorted(loaded.ssim) == pytest.approx(sorted(expected), abs=1e-6)
+    with pytest.raises(ValueError, match="made with another favoured, first_scene"):
+        encode_clips(autoencoder, TINY_BASE, tmp_path, num_clips=COUNT, seed=SEED, num_workers=0)
+
+
+def test_unknown_favoured_motion_is_refused_before_anything_is_written(base, tmp_path):
+    with pytest.raises(ValueError, match="favoured must be one of .*, got 'jump'"):
+        encode_clips(
+            load_autoencoder(base), TINY_BASE, tmp_path, num_clips=16, seed=1, favoured=["jump"]
+        )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("stale", ["another scene", None])
+def test_clips_of_another_version_of_the_world_are_refused(
+    stale, folder, base, text_encoder, tmp_path
+):
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    facts = json.loads((tmp_path / FACTS_FILE).read_text())
+    facts.pop("first_scene")
+    (tmp_path / FACTS_FILE).write_text(
+        json.dumps(facts if stale is None else {**facts, "first_scene": stale})
+    )
+    with pytest.raises(ValueError, match="made by another version of the pack"):
+        ShapesClips(tmp_path, base, text_encoder, seed=0)
 
 
 def test_captions_are_worded_anew_and_are_of_three_kinds(clips):

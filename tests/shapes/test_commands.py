@@ -40,6 +40,7 @@ def base(tmp_path_factory):
 def clips(base, tmp_path_factory):
     folder = tmp_path_factory.mktemp("clips")
     arguments = ["--base", str(base), "--output", str(folder), "--num-clips", "16"]
+    arguments += ["--favour", "grow"]
     assert main(["clips", *arguments, "--num-workers", "0", *COMFYUI]) == 0
     return folder
 
@@ -65,7 +66,7 @@ def test_evaluation_answers_every_question(base, checkpoint, tmp_path, capsys):
     output = tmp_path / "new folder" / "answers.json"
     arguments = ["--base", str(base), "--livephoto", str(checkpoint), "--output", str(output)]
     counts = ["--motion", "2", "--without-text", "1", "--level", "1", "--steps", "2"]
-    counts += ["--motion-only", "1", "--prior", "0.03", "0.02", "--bf16"]
+    counts += ["--motion-only", "1", "--prior", "0.03", "0.02", "--bf16", "--sampler", "euler"]
     assert main(["evaluate", *arguments, *counts, "--processes", "2", *COMFYUI]) == 0
     written = json.loads(output.read_text())
     edges = read_checkpoint(checkpoint).config.ssim_edges
@@ -86,11 +87,22 @@ def test_evaluation_answers_every_question(base, checkpoint, tmp_path, capsys):
         "counts": {"motion": 2, "conflicting": 0, "motion_only": 1, "without_text": 1, "level": 1},
         "num_steps": 2,
         "cfg": EvaluationOptions.cfg,
+        "sampler": "euler",
         "prior": [0.03, 0.02],
         "seed": 0,
         "bf16": True,
     }
     assert written["sha256"] == sha256(checkpoint)
+
+
+def test_unknown_sampler_is_refused_with_the_known_ones(base, checkpoint, capsys):
+    arguments = ["--base", str(base), "--livephoto", str(checkpoint), "--sampler", "eular"]
+    counts = [
+        f"--{kind}={count}" for kind, count in {"motion": 1, "without-text": 0, "level": 0}.items()
+    ]
+    assert main(["evaluate", *arguments, *counts, "--processes", "1", *COMFYUI]) == 2
+    error = capsys.readouterr().err
+    assert "sampler_name must be one of euler, " in error and "got 'eular'" in error
 
 
 def test_evaluation_in_bf16_shows_nearly_the_same(base, checkpoint):
@@ -115,7 +127,8 @@ def test_export_is_half_as_large_and_says_how_it_was_made(checkpoint, tmp_path):
         assert torch.equal(tensor, original.state_dict[name].half()), name
     record = json.loads(shipped.metadata["training"])
     assert (record["num_steps"], record["num_clips"]) == (2, 4) and record["seconds"] >= 0
-    assert record["num_processes"] == 1 and record["data"] == {"seed": 1, "num_clips": 16}
+    assert record["num_processes"] == 1
+    assert record["data"] == {"seed": 1, "num_clips": 16, "favoured": ["grow"]}
     assert "--set noise.timestep_power=1.5" in record["command"]
     assert str(tmp_path.parent) not in json.dumps(shipped.metadata)
     assert json.loads(shipped.metadata["figures"]) == {"identity": 0.5}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from harness.environment import prepare
 from livephoto_core.checkpoints import read_checkpoint
+from livephoto_core.shapes.__main__ import main
 from livephoto_core.shapes.base_model import BASE_MODEL_PATH, PARTS, open_base_model
 from livephoto_core.shapes.benchmark import score
 from livephoto_core.shapes.evaluation import EvaluationOptions, evaluate
@@ -59,6 +61,15 @@ def test_documents_have_the_figures_of_the_shipped_file(document):
     table = [line for line in document.read_text("utf-8").splitlines() if line.startswith("| ")]
     for what, measured in rows.items():
         assert [line for line in table if what in line and f"| {measured} |" in line], what
+
+
+def test_autoencoder_leaves_true_clips_what_is_measured_in_them(capsys):
+    comfyui = ["--comfyui", str(prepare().comfyui)]
+    assert main(["ceiling", "--motion", "32", *comfyui]) == 0
+    shown = dict(re.findall(r"^(\w+): ([\d.]+)$", capsys.readouterr().out, re.MULTILINE))
+    assert float(shown["motion_accuracy"]) >= 0.95
+    assert float(shown["identity"]) >= 0.95
+    assert float(shown["first_frame_psnr_db"]) > 30
 
 
 @pytest.fixture(scope="module")

@@ -43,6 +43,10 @@ COUNTS: dict[Kind, int] = {
 
 START_SEED = 0
 
+CFG, SAMPLER = 2.5, "euler"
+"""How all answers are sampled. A sampler that draws new noise at every step would replace the noise
+that the prior is in."""
+
 
 @dataclass(frozen=True)
 class Study:
@@ -117,6 +121,8 @@ def variant_options(study: Study, variant: Variant, seed: int) -> EvaluationOpti
         livephoto=trained_path(study, variant.training, seed),
         counts=study.counts,
         num_steps=study.sampling_steps,
+        cfg=CFG,
+        sampler=SAMPLER,
         prior=variant.prior,
         num_processes=study.num_processes,
         comfyui=study.comfyui,
