@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +12,13 @@ from typing import Protocol
 from tqdm import tqdm
 
 from ..atomic_files import write_atomically
-from .comfyui_server import RunError
+from ..file_digest import file_sha256
+from .comfyui_server import VIDEO_SUFFIX, RunError
 from .protocol import Method, Sample, Workflow
 
 FAILURES_FILE = "failures.jsonl"
-VIDEO_SUFFIX = ".mp4"
+ASKED_FILE = "asked.json"
+"""Digest of what each video was made of, by the sample's name."""
 
 
 class Server(Protocol):
@@ -63,11 +66,13 @@ def run_benchmark(
         samples: Which ones.
         folder: Gets `<method>/<track>/<image>-<prompt>-seed<n>.mp4`.
     Raises:
+        ValueError: If a video that is there was made of another photo, prompt or workflow.
         ServerError: If the server goes away, or refuses the workflow: all others would fail too.
     """
     missing = [s for s in samples if not video_path(folder, method, s).is_file()]
     failures = folder / method.name / FAILURES_FILE
     failures.parent.mkdir(parents=True, exist_ok=True)
+    _keep_what_is_asked(failures.with_name(ASKED_FILE), method, samples, missing)
     failures.write_text("")
     uploaded: dict[Path, str] = {}
     num_failed = 0
@@ -87,3 +92,24 @@ def run_benchmark(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, video)
     return RunResult(len(missing) - num_failed, len(samples) - len(missing), num_failed)
+
+
+def _keep_what_is_asked(
+    path: Path, method: Method, samples: Sequence[Sample], missing: Sequence[Sample]
+) -> None:
+    """Stores what all videos are made of, unless one that is there was made of something else."""
+    photos = {photo: file_sha256(photo) for photo in {sample.image for sample in samples}}
+    asked = {sample.name: _digest(method, sample, photos[sample.image]) for sample in samples}
+    before = json.loads(path.read_bytes()) if path.is_file() else {}
+    for name in asked.keys() - {sample.name for sample in missing}:
+        if before.get(name) != asked[name]:
+            raise ValueError(
+                f"--output: {path.parent} holds a video of {name} that was made of another photo, "
+                "prompt or workflow. Delete it to make it anew, or give another --output."
+            )
+    write_atomically(path, json.dumps({**before, **asked}, indent=1).encode())
+
+
+def _digest(method: Method, sample: Sample, photo: str) -> str:
+    workflow = method.filled(image=photo, prompt=sample.prompt, seed=sample.seed)
+    return hashlib.sha256(json.dumps(workflow, sort_keys=True).encode()).hexdigest()

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from .protocol import Workflow
-from .videos import MOVING_SUFFIXES
+
+VIDEO_SUFFIX = ".mp4"
+"""Of the videos that are taken: what every browser shows on the page for raters."""
 
 _TIMEOUT_S = 60
 _POLL_S = 0.5
@@ -62,17 +64,35 @@ class ComfyUIServer:
 
         Raises:
             ServerError: If the server refuses the workflow.
-            RunError: If a node fails, or no video comes out.
+            RunError: If a node fails, no video comes out, or the server forgets the run.
         """
         # Without a client ComfyUI 0.18 says nothing of what it has made before.
         body = json.dumps({"prompt": workflow, "client_id": "benchmark"}).encode()
         prompt_id = self._call("/prompt", body, "application/json")["prompt_id"]
-        while prompt_id not in (history := self._call(f"/history/{prompt_id}")):
-            self._sleep(_POLL_S)
-        entry = history[prompt_id]
+        entry = self._wait(prompt_id)
         if entry.get("status", {}).get("status_str") == "error":
             raise RunError(_failure(entry))
         return self._fetch(_video(entry["outputs"]))
+
+    def _wait(self, prompt_id: str) -> dict[str, Any]:
+        """The history's entry of a run, once it has ended."""
+        while True:
+            # First the queue: what leaves it between the two calls is in the history by then.
+            is_queued = prompt_id in self._queued()
+            history = self._call(f"/history/{prompt_id}")
+            if prompt_id in history:
+                return history[prompt_id]
+            if not is_queued:
+                raise RunError(
+                    "the server no longer knows of this run: it was restarted, or the run was "
+                    "taken out of its queue or history."
+                )
+            self._sleep(_POLL_S)
+
+    def _queued(self) -> set[str]:
+        """Runs that wait or are being worked on."""
+        queue = self._call("/queue")
+        return {run[1] for runs in ("queue_running", "queue_pending") for run in queue[runs]}
 
     def _fetch(self, file: dict[str, str]) -> bytes:
         names = ("filename", "subfolder", "type")
@@ -108,9 +128,9 @@ def _video(outputs: dict[str, Any]) -> dict[str, str]:
         for values in output.values()
         if isinstance(values, list)
         for file in values
-        if isinstance(file, dict) and str(file.get("filename", "")).endswith(MOVING_SUFFIXES)
+        if isinstance(file, dict) and str(file.get("filename", "")).endswith(VIDEO_SUFFIX)
     ]
     saved = [file for file in files if file.get("type") == "output"] or files
     if not saved:
-        raise RunError("no video came out. End the workflow with SaveVideo.")
+        raise RunError(f"no {VIDEO_SUFFIX} came out. End the workflow with SaveVideo, format mp4.")
     return saved[0]

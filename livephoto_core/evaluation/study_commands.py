@@ -7,8 +7,8 @@ import logging
 import sys
 from pathlib import Path
 
-from .benchmark_run import FAILURES_FILE, VIDEO_SUFFIX, run_benchmark
-from .comfyui_server import ComfyUIServer
+from .benchmark_run import FAILURES_FILE, run_benchmark
+from .comfyui_server import VIDEO_SUFFIX, ComfyUIServer
 from .protocol import read_benchmark, read_method
 from .rating import find_videos, picked_videos, write_page
 from .rating_results import count_picks, rating_table, read_results

@@ -22,7 +22,7 @@ from .captions import content_caption, full_caption, motion_caption
 from .encoded_stream import Stream, encode_pixels, encode_stream, encoder_digest, open_encoded
 from .rendering import render_clip, render_moments
 from .scene import MOTIONS, NUM_FRAMES, Scene, check_known
-from .split import sample_training_scene
+from .split import sample_training_scene, world_digest
 
 FACTS_FILE = "shapes_clips.json"
 _PART = 16
@@ -76,7 +76,7 @@ def encode_clips(
             "seed": seed,
             "size_px": config.size_px,
             "favoured": list(favoured),
-            "first_scene": _first_scene(seed, motions),
+            "world": world_digest(),
         },
     )
     encoded = encode_stream(stream, folder, num_workers=num_workers)
@@ -174,11 +174,6 @@ def _encode(autoencoder: Any, part: tuple[Tensor, list[float]]) -> dict[str, np.
     }
 
 
-def _first_scene(seed: int, motions: Sequence[str]) -> str:
-    """Tells versions of the world apart: scenes are drawn again where clips are read."""
-    return str(sample_training_scene(seed, 0, motions=motions))
-
-
 def _read_facts(folder: Path, base: BaseModelFile) -> dict[str, Any]:
     path = folder / FACTS_FILE
     if not path.is_file():
@@ -192,9 +187,7 @@ def _read_facts(folder: Path, base: BaseModelFile) -> dict[str, Any]:
             f"files.data: the clips of {folder} were encoded by another autoencoder than that of "
             "files.base. Make the clips with that base model."
         )
-    if facts.get("first_scene") != _first_scene(
-        facts["seed"], (*MOTIONS, *facts.get("favoured", ()))
-    ):
+    if facts.get("world") != world_digest():
         raise ValueError(
             f"files.data: the clips of {folder} were made by another version of the pack, whose "
             "scenes look different. Make them anew with `python -m livephoto_core.shapes clips`."

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import av
 import pytest
+import requests
+from PIL import Image
 
 from livephoto_core.evaluation.__main__ import main
 from livephoto_core.evaluation.comfyui_server import ComfyUIServer as Server
-from livephoto_core.evaluation.comfyui_server import ServerError
+from livephoto_core.evaluation.comfyui_server import RunError, ServerError
 from tests.evaluation.studies import write_benchmark
 
 WORKFLOW = Path(__file__).parents[2] / "workflows" / "api" / "demo.json"
@@ -65,6 +68,40 @@ def test_run_makes_every_video_and_goes_on_where_it_stopped(
     assert "1 videos made, 2 were there, 0 failed" in capsys.readouterr().err
     assert (output / made[0]).stat().st_mtime_ns == before
     assert own.read_bytes() == b"the user's picture of the same name"
+
+
+def test_video_of_another_prompt_is_not_taken_for_this_one(
+    comfyui_server, benchmark, workflow, tmp_path, capsys
+):
+    method, output = write_method(tmp_path, workflow), tmp_path / "videos"
+    arguments = ["run", str(benchmark), "--method", str(method), "--output", str(output)]
+    assert main([*arguments, "--server", comfyui_server.url]) == 0
+    content = json.loads(benchmark.read_text())
+    [photo] = content["tracks"]["still objects"]
+    photo["prompts"][0] = "a green star grows"
+    benchmark.write_text(json.dumps(content))
+    capsys.readouterr()
+    assert main([*arguments, "--server", comfyui_server.url]) == 2
+    error = capsys.readouterr().err
+    assert "holds a video of still-objects/a1-1-seed3 that was made of another" in error
+    (output / "Demo" / "still-objects" / "a1-1-seed3.mp4").unlink()
+    assert main([*arguments, "--server", comfyui_server.url]) == 0
+    assert "1 videos made, 2 were there, 0 failed" in capsys.readouterr().err
+
+
+def test_run_that_the_server_forgets_ends_with_a_word(comfyui_server, workflow):
+    photo = comfyui_server.directory("input") / "photo.png"
+    Image.new("RGB", (64, 64)).save(photo)
+    workflow["11"]["inputs"]["image"] = photo.name
+    workflow["7"]["inputs"]["seed"] = 11  # not taken from the cache
+
+    def forget(_seconds):
+        while any(requests.get(f"{comfyui_server.url}/queue", timeout=60).json().values()):
+            time.sleep(0.1)
+        requests.post(f"{comfyui_server.url}/history", json={"clear": True}, timeout=60)
+
+    with pytest.raises(RunError, match="no longer knows of this run"):
+        Server(comfyui_server.url, sleep=forget).run(workflow)
 
 
 def test_video_that_fails_is_noted_and_the_others_are_made(

@@ -96,7 +96,7 @@ def test_favoured_motions_come_more_often(base, text_encoder, tmp_path):
     assert sum(scene.motion == "grow" for scene in scenes) > COUNT / 3
     expected = [mean_ssim(render_clip(scene, size_px=TINY_BASE.size_px)) for scene in scenes]
     assert sorted(loaded.ssim) == pytest.approx(sorted(expected), abs=1e-6)
-    with pytest.raises(ValueError, match="made with another favoured, first_scene"):
+    with pytest.raises(ValueError, match="made with another favoured"):
         encode_clips(autoencoder, TINY_BASE, tmp_path, num_clips=COUNT, seed=SEED, num_workers=0)
 
 
@@ -108,15 +108,15 @@ def test_unknown_favoured_motion_is_refused_before_anything_is_written(base, tmp
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("stale", ["another scene", None])
+@pytest.mark.parametrize("stale", ["another world", None])
 def test_clips_of_another_version_of_the_world_are_refused(
     stale, folder, base, text_encoder, tmp_path
 ):
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     facts = json.loads((tmp_path / FACTS_FILE).read_text())
-    facts.pop("first_scene")
+    facts.pop("world")
     (tmp_path / FACTS_FILE).write_text(
-        json.dumps(facts if stale is None else {**facts, "first_scene": stale})
+        json.dumps(facts if stale is None else {**facts, "world": stale})
     )
     with pytest.raises(ValueError, match="made by another version of the pack"):
         ShapesClips(tmp_path, base, text_encoder, seed=0)

@@ -95,6 +95,11 @@ def test_evaluation_answers_every_question(base, checkpoint, tmp_path, capsys):
     assert written["sha256"] == sha256(checkpoint)
 
 
+def test_prior_with_a_sampler_that_would_replace_it_is_refused(capsys):
+    assert main(["evaluate", "--prior", "0.03", "0.02", *COMFYUI]) == 2
+    assert "--prior: euler_ancestral draws new noise" in capsys.readouterr().err
+
+
 def test_unknown_sampler_is_refused_with_the_known_ones(base, checkpoint, capsys):
     arguments = ["--base", str(base), "--livephoto", str(checkpoint), "--sampler", "eular"]
     counts = [

@@ -1,11 +1,13 @@
 from itertools import product
 
+from livephoto_core.shapes import scene
 from livephoto_core.shapes.scene import COLOURS, MOTIONS, SHAPES
 from livephoto_core.shapes.split import (
     held_out_combinations,
     is_held_out,
     sample_evaluation_scene,
     sample_training_scene,
+    world_digest,
 )
 
 _ALL = set(product(SHAPES, COLOURS, MOTIONS))
@@ -65,3 +67,10 @@ def test_samplers_give_the_motions_and_scenes_asked_for():
         scene = sample(1, 5, motions=("wave",))
         assert scene.motion == "wave"
         assert scene == sample(1, 5, motions=("wave",))
+
+
+def test_digest_tells_worlds_apart(monkeypatch):
+    before = world_digest()
+    assert before == world_digest()
+    monkeypatch.setattr(scene, "_MIN_SHRINKAGE", 0.55)
+    assert world_digest() != before

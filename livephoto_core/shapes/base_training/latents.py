@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..base_model import BaseConfig
 from ..encoded_stream import Stream, encode_pixels, encode_stream, encoder_digest
+from ..split import world_digest
 from .pictures import PictureMix, render_pixels, sample_picture
 
 _PART = 64
@@ -40,7 +41,7 @@ def encode_pictures(
     Returns:
         (num_pictures c h w), float16, mapped from the file.
     Raises:
-        ValueError: If the folder holds latents of another autoencoder, seed or size.
+        ValueError: If the folder holds latents of another autoencoder, seed, size or world.
     """
     stream = Stream(
         name="pictures",
@@ -54,6 +55,7 @@ def encode_pictures(
             "mix": vars(PictureMix()),
             "seed": seed,
             "size_px": config.size_px,
+            "world": world_digest(),
         },
     )
     return encode_stream(stream, folder, num_workers=num_workers)["latents"]
