@@ -101,15 +101,19 @@ def _keep_what_is_asked(
     photos = {photo: file_sha256(photo) for photo in {sample.image for sample in samples}}
     asked = {sample.name: _digest(method, sample, photos[sample.image]) for sample in samples}
     before = json.loads(path.read_bytes()) if path.is_file() else {}
-    for name in asked.keys() - {sample.name for sample in missing}:
-        if before.get(name) != asked[name]:
-            raise ValueError(
-                f"--output: {path.parent} holds a video of {name} that was made of another photo, "
-                "prompt or workflow. Delete it to make it anew, or give another --output."
-            )
+    there = asked.keys() - {sample.name for sample in missing}
+    if others := sorted(name for name in there if before.get(name) != asked[name]):
+        raise ValueError(
+            f"--output: {len(others)} of {len(there)} videos in {path.parent} were made of another "
+            f"photo, prompt or workflow, or it is not known of what: {', '.join(others[:5])}"
+            f"{' …' if len(others) > 5 else ''}. Delete them to make them anew, or give another "
+            "--output."
+        )
     write_atomically(path, json.dumps({**before, **asked}, indent=1).encode())
 
 
 def _digest(method: Method, sample: Sample, photo: str) -> str:
-    workflow = method.filled(image=photo, prompt=sample.prompt, seed=sample.seed)
+    filled = method.filled(image=photo, prompt=sample.prompt, seed=sample.seed)
+    # Titles are among what is left out.
+    workflow = {key: (node["class_type"], node["inputs"]) for key, node in filled.items()}
     return hashlib.sha256(json.dumps(workflow, sort_keys=True).encode()).hexdigest()

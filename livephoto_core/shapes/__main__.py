@@ -10,6 +10,7 @@ from typing import Any
 
 from .base_model import BASE_MODEL_PATH
 from .evaluation import ENOUGH, EvaluationOptions, answer_with_true_clips, evaluate
+from .scene import MOTIONS
 from .shipped import LIVEPHOTO_PATH
 
 
@@ -112,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         "--favour",
         nargs="+",
         default=[],
+        choices=MOTIONS,
         metavar="MOTION",
         help="draw these motions more often: once more for each time they are named",
     )

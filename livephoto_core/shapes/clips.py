@@ -56,7 +56,7 @@ def encode_clips(
         num_workers: Processes that render.
     Raises:
         ValueError: If a motion is unknown, or the folder holds the clips of another autoencoder,
-            seed, size or choice of motions.
+            seed, size, choice of motions or world.
     """
     motions = (*MOTIONS, *favoured)
     for motion in favoured:
@@ -189,7 +189,7 @@ def _read_facts(folder: Path, base: BaseModelFile) -> dict[str, Any]:
         )
     if facts.get("world") != world_digest():
         raise ValueError(
-            f"files.data: the clips of {folder} were made by another version of the pack, whose "
-            "scenes look different. Make them anew with `python -m livephoto_core.shapes clips`."
+            f"files.data: the clips of {folder} were made by another version of the pack, which "
+            "draws other scenes. Make them anew with `python -m livephoto_core.shapes clips`."
         )
     return facts

@@ -29,6 +29,9 @@ ENOUGH: dict[Kind, int] = {
 """Questions of each kind that make a figure for the model card."""
 
 
+KEEP_NOISE = ("euler", "heun", "dpm_2", "lms", "dpmpp_2m", "ddim", "uni_pc", "deis", "ipndm")
+"""Samplers that draw no noise of their own, by ComfyUI's names."""
+
 Clip = tuple[Tensor, Tensor]
 """Frames (f h w 3), 0 to 1, and their patch tokens (f n d)."""
 
@@ -67,10 +70,10 @@ class EvaluationOptions:
     bf16: bool = False
 
     def __post_init__(self) -> None:
-        if self.prior is not None and "ancestral" in self.sampler:
+        if self.prior is not None and self.sampler not in KEEP_NOISE:
             raise ValueError(
-                f"--prior: {self.sampler} draws new noise at every step, which replaces the noise "
-                "that the prior is in. Give --sampler euler."
+                f"--prior: {self.sampler} may draw new noise at every step, which replaces the "
+                f"noise that the prior is in. Give --sampler one of {', '.join(KEEP_NOISE)}."
             )
 
 
@@ -98,13 +101,14 @@ def answer(options: EvaluationOptions, questions: Sequence[Question]) -> list[An
     ]
 
 
-@torch.inference_mode()
 def answer_with_true_clips(options: EvaluationOptions) -> list[Answer]:
     """What the world's own clips score after the autoencoder: no checkpoint can be asked for more.
 
     Args:
         options: Base model, questions (of motion: a true clip has a level of its own), and the
             checkpoint whose levels count.
+    Raises:
+        ValueError: If a file is not what it should be.
     """
     facts = checkpoint_facts(options)
     from ..comfyui.standalone import use_comfyui
@@ -115,8 +119,9 @@ def answer_with_true_clips(options: EvaluationOptions) -> list[Answer]:
     _, _, vae, content_encoder = load_demo_model(options.base)
     answers = []
     for question in tqdm(_questions(options, facts), unit="clip", desc="Evaluating"):
-        latents = vae.encode(render_clip(question.scene, size_px=facts.size_px))
-        frames = _in_8_bits(vae.decode(latents)[..., :3].clamp(0, 1))
+        clip = render_clip(question.scene, size_px=facts.size_px)
+        with torch.inference_mode():
+            frames = _in_8_bits(vae.decode(vae.encode(clip))[..., :3].clamp(0, 1))
         answers.append(judge(frames, content_encoder.encode(frames), question, facts.ssim_edges))
     return answers
 

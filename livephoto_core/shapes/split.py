@@ -73,10 +73,10 @@ def sample_evaluation_scene(
 
 
 def world_digest() -> str:
-    """Tells versions of the world apart.
+    """Tells versions of the world apart, as far as they draw other scenes.
 
-    Whatever was encoded from numbered scenes belongs to the world that drew them: their captions
-    and pictures are made again wherever they are read.
+    What was encoded from numbered scenes belongs to the world that drew them: captions and pictures
+    are made again wherever they are read. How a scene is rendered is not part of it.
     """
     scenes = [str(sample_training_scene(0, index)) for index in range(_NUM_DIGESTED)]
     return hashlib.sha256("\n".join(scenes).encode()).hexdigest()

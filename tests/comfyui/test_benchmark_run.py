@@ -83,10 +83,15 @@ def test_video_of_another_prompt_is_not_taken_for_this_one(
     capsys.readouterr()
     assert main([*arguments, "--server", comfyui_server.url]) == 2
     error = capsys.readouterr().err
-    assert "holds a video of still-objects/a1-1-seed3 that was made of another" in error
+    assert "1 of 3 videos" in error and "made of another photo" in error
+    assert ": still-objects/a1-1-seed3. Delete them" in error
     (output / "Demo" / "still-objects" / "a1-1-seed3.mp4").unlink()
     assert main([*arguments, "--server", comfyui_server.url]) == 0
     assert "1 videos made, 2 were there, 0 failed" in capsys.readouterr().err
+    workflow["7"]["inputs"]["steps"] = 3
+    write_method(tmp_path, workflow)
+    assert main([*arguments, "--server", comfyui_server.url]) == 2
+    assert "3 of 3 videos" in capsys.readouterr().err
 
 
 def test_run_that_the_server_forgets_ends_with_a_word(comfyui_server, workflow):

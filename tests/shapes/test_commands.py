@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,8 +17,10 @@ from livephoto_core.shapes.__main__ import main
 from livephoto_core.shapes.benchmark import make_questions
 from livephoto_core.shapes.evaluation import EvaluationOptions, animate
 from livephoto_core.training.__main__ import main as train
+from livephoto_core.training.presets import PRESETS
 from tests.shapes.base_models import TINY_BASE, write_random_base
 
+DEMO = Path(__file__).parents[2] / "workflows" / "api" / "demo.json"
 COMFYUI = ["--comfyui", str(prepare().comfyui)]
 SETTINGS = (
     "run.steps=2",
@@ -95,9 +98,17 @@ def test_evaluation_answers_every_question(base, checkpoint, tmp_path, capsys):
     assert written["sha256"] == sha256(checkpoint)
 
 
-def test_prior_with_a_sampler_that_would_replace_it_is_refused(capsys):
-    assert main(["evaluate", "--prior", "0.03", "0.02", *COMFYUI]) == 2
-    assert "--prior: euler_ancestral draws new noise" in capsys.readouterr().err
+@pytest.mark.parametrize("sampler", ["euler_ancestral", "lcm", "ddpm", "dpmpp_2m_sde"])
+def test_prior_with_a_sampler_that_may_replace_it_is_refused(sampler, capsys):
+    assert main(["evaluate", "--prior", "0.03", "0.02", "--sampler", sampler, *COMFYUI]) == 2
+    assert f"--prior: {sampler} may draw new noise" in capsys.readouterr().err
+
+
+def test_demo_and_samples_are_made_as_the_evaluation_measures():
+    sampler = json.loads(DEMO.read_text())["7"]["inputs"]
+    assert sampler["cfg"] == EvaluationOptions.cfg == PRESETS["shapes"].config.run.sample_cfg
+    assert sampler["sampler_name"] == EvaluationOptions.sampler
+    assert sampler["steps"] == EvaluationOptions.num_steps
 
 
 def test_unknown_sampler_is_refused_with_the_known_ones(base, checkpoint, capsys):

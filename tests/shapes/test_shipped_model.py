@@ -46,6 +46,10 @@ def test_documents_have_the_figures_of_the_shipped_file(document):
     rows = {
         "motion follows": f"{figures['motion_accuracy']:.0%} of {asked['motion']} clips",
         "in the worst kind": f"{lowest:.0%} ({worst.replace('_', ' ')})",
+        "at a level drawn at random": (
+            f"{figures['level_motion_accuracy']:.0%} of {asked['level']} clips"
+        ),
+        "within each motion": f"{figures['level_correlation_within_motions']:.2f}",
         "with the text dropped": (
             f"{figures['without_text_accuracy']:.0%} of {asked['without_text']} clips"
         ),

@@ -161,7 +161,7 @@ def test_presets_say_what_they_cost_and_reach_but_for_those_that_are_known_not_t
     assert silent == UNMEASURED
 
 
-@pytest.mark.parametrize(("name", "cfg"), [("webvid-256", 7.5), ("shapes", 2.5)])
+@pytest.mark.parametrize(("name", "cfg"), [("webvid-256", 7.5), ("shapes", 1.5)])
 def test_samples_of_a_preset_are_guided_as_its_model_is_used(name, cfg):
     assert find_preset(name).config.run.sample_cfg == cfg
 
