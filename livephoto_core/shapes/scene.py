@@ -65,12 +65,14 @@ EVALUATION_AMOUNTS = (0.4, 1.0)
 
 _TRAVEL_FRAMES = NUM_FRAMES - 1
 _MARGIN = 0.02
-_RADII = (0.13, 0.17)
+# At 64 px a shape is then three cells of an 8 times smaller latent wide, and what has shrunk two:
+# smaller ones an autoencoder does not bring back as what they were.
+_RADII = (0.17, 0.20)
 _CORNER = 0.14
 _MAX_TURN = math.radians(24)
 _MAX_WAVE = math.radians(35)
 _MAX_GROWTH = 2.0
-_MIN_SHRINKAGE = 0.5
+_MIN_SHRINKAGE = 0.6
 _MAX_APPEAR_SPEED_PX = 6.4
 _MAX_LIGHTNING_SPEED_PX = 8.0
 
@@ -195,7 +197,7 @@ def max_speed_px(scene: Scene, motion: str) -> float:
     """The highest speed of a motion from this first frame, in px per frame at 128 px.
 
     Moves, pans, growth and zooms end at the edge of the frame after 16 frames (growth and zooms at
-    factor 2 or ½ at most); turns end after a full round, and waves lean 35° to each side.
+    factor 2 or 0.6 at most); turns end after a full round, and waves lean 35° to each side.
 
     Raises:
         ValueError: If the motion is unknown.

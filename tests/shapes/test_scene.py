@@ -74,7 +74,7 @@ def test_shape_stays_in_the_frame_at_the_highest_speed(motion):
         reach = REACH * poses.radius[:, None]
         assert (poses.centre - reach).min() > -1e-5
         assert (poses.centre + reach).max() < 1 + 1e-5
-        assert poses.radius.min() > 0.06
+        assert poses.radius.min() > 0.1
 
 
 @pytest.mark.parametrize("motion", MOTIONS)
