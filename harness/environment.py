@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -117,6 +118,12 @@ def _own_checkout() -> Environment | None:
     found = re.search(r"__version__\s*=\s*[\"']([^\"']+)", version_file.read_text())
     if found is None:
         raise SetupError(f"{version_file}: expected a line __version__ = '…', found none.")
+    if importlib.util.find_spec("torch") is None:
+        raise SetupError(
+            f"COMFYUI_PATH={given}: it is used with this Python, {sys.executable}, which has no "
+            "PyTorch. Take the Python that ComfyUI runs with, as in make PYTHON=venv/bin/python "
+            "demo, or unset COMFYUI_PATH."
+        )
     return Environment(Path(sys.executable), tree, found[1])
 
 

@@ -91,6 +91,15 @@ def test_prepare_uses_the_checkout_of_comfyui_path(tmp_path, monkeypatch):
         prepare(OLDEST.version)
 
 
+def test_prepare_refuses_a_comfyui_path_for_a_python_without_torch(tmp_path, monkeypatch):
+    (tmp_path / "main.py").touch()
+    (tmp_path / "comfyui_version.py").write_text('__version__ = "0.25.1"\n')
+    monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
+    monkeypatch.setattr(environment.importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(SetupError, match=r"no PyTorch.*make PYTHON="):
+        prepare()
+
+
 def test_prepare_refuses_a_comfyui_path_without_comfyui(tmp_path, monkeypatch):
     monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
     with pytest.raises(SetupError, match=r"COMFYUI_PATH=.*expected a ComfyUI checkout"):
