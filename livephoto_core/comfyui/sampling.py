@@ -58,13 +58,8 @@ def sample_livephoto(
         ValueError: If model, reference, intensity or noise do not fit the checkpoint or the video,
             or sampler or scheduler is unknown.
     """
-    # ComfyUI would take its first ones instead, and say so in its log only.
-    for argument, name, known in (
-        ("sampler_name", sampler_name, SAMPLERS),
-        ("scheduler", scheduler, SCHEDULERS),
-    ):
-        if name not in known:
-            raise ValueError(f"{argument} must be one of {', '.join(known)}, got {name!r}.")
+    _check_known("sampler_name", sampler_name, SAMPLERS)
+    _check_known("scheduler", scheduler, SCHEDULERS)
     patched = apply_livephoto(model, livephoto, reference, motion_intensity)
     latent = empty_latent(reference, num_frames)
     samples = latent["samples"]
@@ -86,3 +81,9 @@ def sample_livephoto(
         seed=seed,
     )
     return {"samples": out}
+
+
+def _check_known(argument: str, name: str, known: list[str]) -> None:
+    # ComfyUI would take its first one instead, and say so in its log only.
+    if name not in known:
+        raise ValueError(f"{argument} must be one of {', '.join(known)}, got {name!r}.")

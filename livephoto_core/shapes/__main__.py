@@ -119,6 +119,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     clips.add_argument("--num-workers", type=int, default=1, help="processes that render")
     clips.set_defaults(run=_make_clips)
+    _add_evaluation(commands)
+    ceiling = _add_command(
+        commands, "ceiling", "measure true clips that only went through the autoencoder"
+    )
+    ceiling.add_argument("--livephoto", type=Path, default=LIVEPHOTO_PATH, help="whose levels")
+    ceiling.add_argument("--motion", type=int, default=ENOUGH["motion"], help="clips")
+    ceiling.add_argument("--seed", type=int, default=0, help="of scenes")
+    ceiling.set_defaults(run=_measure_ceiling)
+    export = commands.add_parser("export", help="write a trained checkpoint as the pack ships it")
+    for name, purpose in (
+        ("training", "folder of the training"),
+        ("checkpoint", "one of its checkpoints"),
+        ("evaluation", "what `evaluate --output` wrote about that checkpoint"),
+    ):
+        export.add_argument(f"--{name}", type=Path, required=True, help=purpose)
+    export.add_argument("--output", type=Path, default=LIVEPHOTO_PATH, help="file to write")
+    export.set_defaults(run=_export)
+    return parser
+
+
+def _add_evaluation(commands: Any) -> None:
     evaluation = _add_command(
         commands, "evaluate", "measure a checkpoint on combinations that training never saw"
     )
@@ -143,23 +164,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluation.add_argument("--output", type=Path, help="JSON of figures and all answers")
     evaluation.set_defaults(run=_evaluate)
-    ceiling = _add_command(
-        commands, "ceiling", "measure true clips that only went through the autoencoder"
-    )
-    ceiling.add_argument("--livephoto", type=Path, default=LIVEPHOTO_PATH, help="whose levels")
-    ceiling.add_argument("--motion", type=int, default=ENOUGH["motion"], help="clips")
-    ceiling.add_argument("--seed", type=int, default=0, help="of scenes")
-    ceiling.set_defaults(run=_measure_ceiling)
-    export = commands.add_parser("export", help="write a trained checkpoint as the pack ships it")
-    for name, purpose in (
-        ("training", "folder of the training"),
-        ("checkpoint", "one of its checkpoints"),
-        ("evaluation", "what `evaluate --output` wrote about that checkpoint"),
-    ):
-        export.add_argument(f"--{name}", type=Path, required=True, help=purpose)
-    export.add_argument("--output", type=Path, default=LIVEPHOTO_PATH, help="file to write")
-    export.set_defaults(run=_export)
-    return parser
 
 
 def _add_command(commands: Any, name: str, purpose: str) -> argparse.ArgumentParser:

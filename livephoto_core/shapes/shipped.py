@@ -11,7 +11,7 @@ from .scene import Scene, sample_scene
 LIVEPHOTO_PATH = BASE_MODEL_PATH.parent / "livephoto" / "livephoto-shapes.safetensors"
 """The LivePhoto parts for the tiny base model, alone in a folder that LivePhotoLoader lists."""
 
-EXAMPLE_SCENE: Scene = sample_scene(5, 31, shapes=("heart",), colours=("red",), motions=("still",))
+EXAMPLE_SCENE: Scene = sample_scene(5, 134, shapes=("heart",), colours=("red",), motions=("still",))
 """A red heart near the middle, which has way to go in all directions."""
 
 
