@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from comfy.sd1_clip import SD1ClipModel, SD1Tokenizer, SDClipModel
 from torch import Tensor
 
 from ..checkpoints.validation import check_weights
-from ..models.content_encoder import build_dinov2
+from ..models.content_encoder import build_dinov2, file_name
 from ..shapes.base_model import BaseConfig, BaseModelFile, open_base_model
 from .content_encoder import ContentEncoder, wrap_dinov2
 from .demo_modules import (
@@ -82,7 +83,17 @@ def expected_shapes(config: BaseConfig) -> dict[str, tuple[int, ...]]:
 
 
 def _check_file(file: BaseModelFile) -> None:
-    check_weights(Path(file.file.path), file.file.tensors, expected_shapes(file.config))
+    found, expected = file.file.tensors, expected_shapes(file.config)
+    check_weights(Path(file.file.path), _with_file_names(found), _with_file_names(expected))
+
+
+def _with_file_names(weights: Mapping[str, Any]) -> dict[str, Any]:
+    # transformers has renamed the modules of its DINOv2, and may be older or newer than the file.
+    prefix = "content_encoder."
+    return {
+        prefix + file_name(name.removeprefix(prefix)) if name.startswith(prefix) else name: value
+        for name, value in weights.items()
+    }
 
 
 def _model(config: BaseConfig, weights: dict[str, Tensor]) -> ModelPatcher:

@@ -92,6 +92,19 @@ def build_dinov2(state_dict: StateDict) -> tuple[Dinov2Model, str]:
     return model, dinov2_name(config.hidden_size, config.num_hidden_layers)
 
 
+def load_dinov2_weights(model: Dinov2Model, state_dict: StateDict) -> None:
+    """Sets all weights of a model, under whichever names they come; see `build_dinov2`."""
+    model.load_state_dict(_module_named(_file_named(state_dict), model))
+
+
+def file_name(key: str) -> str:
+    """What transformers' files call a weight, from any release's name of it.
+
+    Not for Meta's joined query, key and value.
+    """
+    return _rename(key, _TO_FILE_NAMES)
+
+
 def dinov2_name(hidden_size: int, num_layers: int) -> str:
     """The name by which a checkpoint remembers its encoder, such as "dinov2-large"."""
     return _NAMES.get((hidden_size, num_layers), f"dinov2-{hidden_size}x{num_layers}")

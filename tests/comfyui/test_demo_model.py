@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -50,6 +51,7 @@ from tests.shapes.base_models import TINY_BASE
 
 LATENT_RGB = ((0.5, 0, 0), (0, 0.5, 0), (0, 0, 0.5), (0, 0, 0), (0.1, -0.1, 0.2))
 CONFIG = dataclasses.replace(TINY_BASE, size_px=64, latent_rgb=LATENT_RGB)
+LONG_NAMES = {"q": "query", "k": "key", "v": "value"}
 SENTENCE = "a red circle moving left, the camera zooms in"
 
 
@@ -278,6 +280,23 @@ def test_missing_misshapen_and_broken_weights_are_refused(path, tmp_path):
         broken = rewritten(path, tmp_path / "x.safetensors", change)
         with pytest.raises(CheckpointError, match=message):
             load_demo_model(broken)
+
+
+def test_patch_token_encoder_is_known_by_the_names_of_every_transformers(path, modules, tmp_path):
+    def rename(weights):
+        for key in [key for key in weights if "attention." in key and "content_encoder." in key]:
+            # As transformers' modules were called before they were split.
+            old = re.sub(r"\.(q|k|v)_proj", lambda m: f".attention.{LONG_NAMES[m[1]]}", key)
+            weights[old.replace("o_proj", "output.dense")] = weights.pop(key)
+
+    old = rewritten(path, tmp_path / "old.safetensors", rename)
+    names = open_base_model(old).file.tensors
+    assert "content_encoder.encoder.layer.0.attention.attention.query.weight" in names
+    for file in (path, old):
+        *_, content_encoder = load_demo_model(file)
+        picture = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(0))
+        expected = encode_patch_tokens(modules["content_encoder"], picture)
+        torch.testing.assert_close(content_encoder.encode(picture), expected, atol=2e-3, rtol=2e-3)
 
 
 # The node

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...comfyui.demo_modules import build_content_encoder
-from ...models.content_encoder import TOKENS_PER_SIDE, dinov2_pixels
+from ...models.content_encoder import TOKENS_PER_SIDE, dinov2_pixels, load_dinov2_weights
 from ..base_model import BaseConfig, BaseModelFile
 from ..motion_paths import poses_at
 from ..rendering import checked_grid, draw_second_shape, draw_shape, render_moments
@@ -61,7 +61,7 @@ class ContentEncoderTask:
             torch.manual_seed(options.seed)
             encoder = build_content_encoder(config)
             if start:
-                encoder.load_state_dict(start.part("content_encoder"))
+                load_dinov2_weights(encoder, start.part("content_encoder"))
             head = nn.Linear(config.content_encoder.width, sum(_SIZES))
         self.module: Any = nn.ModuleDict({"encoder": encoder, "head": head})
 
