@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _make_clips(given: argparse.Namespace) -> None:
     from ..comfyui.standalone import use_comfyui
 
-    use_comfyui(given.comfyui)
+    use_comfyui(given.comfyui, device=given.device)
     # ComfyUI sets itself up when it is imported: only now.
     from ..comfyui.demo_modules import load_autoencoder
     from .base_model import open_base_model
@@ -37,7 +37,7 @@ def _make_clips(given: argparse.Namespace) -> None:
 
     file = open_base_model(given.base)
     encode_clips(
-        load_autoencoder(file),
+        load_autoencoder(file).to(given.device),
         file.config,
         given.output,
         num_clips=given.num_clips,
@@ -118,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         help="draw these motions more often: once more for each time they are named",
     )
     clips.add_argument("--num-workers", type=int, default=1, help="processes that render")
+    clips.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="that encodes")
     clips.set_defaults(run=_make_clips)
     _add_evaluation(commands)
     ceiling = _add_command(

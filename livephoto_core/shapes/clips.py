@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from ..training.data import ClipFacts, Clips
 from .base_model import BaseConfig, BaseModelFile
 from .captions import content_caption, full_caption, motion_caption
 from .encoded_stream import Stream, encode_pixels, encode_stream, encoder_digest, open_encoded
-from .rendering import render_clip, render_moments
+from .rendering import render_clip
 from .scene import MOTIONS, NUM_FRAMES, Scene, check_known
 from .split import sample_training_scene, world_digest
 
@@ -29,6 +29,7 @@ _PART = 16
 _CAPTION_KINDS = (full_caption, motion_caption, content_caption)
 _CAPTION_SHARES = (0.7, 0.2, 0.1)
 _CAPTION_STREAM = 4
+_ARRAYS = ("latents", "ssim", "first_frames")
 
 
 def encode_clips(
@@ -68,6 +69,7 @@ def encode_clips(
         arrays={
             "latents": ((NUM_FRAMES, *config.latent_shape), np.float16),
             "ssim": ((), np.float32),
+            "first_frames": ((config.size_px, config.size_px, 3), np.uint8),
         },
         render=_RenderedClips(seed, config.size_px, motions),
         encode=partial(_encode, autoencoder),
@@ -77,6 +79,7 @@ def encode_clips(
             "size_px": config.size_px,
             "favoured": list(favoured),
             "world": world_digest(),
+            "arrays": list(_ARRAYS),
         },
     )
     encoded = encode_stream(stream, folder, num_workers=num_workers)
@@ -102,12 +105,13 @@ class ShapesClips:
 
     def __init__(self, folder: Path, base: BaseModelFile, text_encoder: Any, *, seed: int) -> None:
         config, description = base.config, _read_facts(folder, base)
-        encoded = open_encoded(folder, ("latents", "ssim"))
-        self._latents, self._ssim = encoded["latents"], encoded["ssim"]
-        self._stream_seed, self._size_px = description["seed"], config.size_px
+        encoded = open_encoded(folder, _ARRAYS)
+        self._latents, self._ssim, self._first_frames = (encoded[name] for name in _ARRAYS)
+        self._stream_seed = description["seed"]
         self._motions = (*MOTIONS, *description["favoured"])
         self._text_encoder, self._seed = text_encoder, seed
         self._order = lru_cache(2)(self._make_order)
+        self._scene = cache(self._draw_scene)
         self.facts = ClipFacts(
             num_frames=self._latents.shape[1],
             size_px=(config.size_px, config.size_px),
@@ -126,16 +130,11 @@ class ShapesClips:
         """The clips of these numbers; see `ClipSource`."""
         epochs = [divmod(number, self.num_clips) for number in numbers]
         indices = [int(self._order(epoch)[position]) for epoch, position in epochs]
-        scenes = [
-            sample_training_scene(self._stream_seed, index, motions=self._motions)
-            for index in indices
-        ]
-        captions = tuple(map(self._caption, scenes, numbers))
-        first_frames = [render_moments(scene, torch.zeros(1), self._size_px) for scene in scenes]
+        captions = tuple(map(self._caption, map(self._scene, indices), numbers))
         return Clips(
             latents=torch.from_numpy(self._latents[indices].astype(np.float32)),
             text=self._text_encoder(captions),
-            references=torch.cat(first_frames),
+            references=torch.from_numpy(self._first_frames[indices]).float() / 255,
             ssim=tuple(self._ssim[indices].tolist()),
             captions=captions,
         )
@@ -144,6 +143,9 @@ class ShapesClips:
         rng = np.random.default_rng((self._seed, number, _CAPTION_STREAM))
         kind = _CAPTION_KINDS[int(rng.choice(len(_CAPTION_KINDS), p=_CAPTION_SHARES))]
         return kind(scene, int(rng.integers(2**31)))
+
+    def _draw_scene(self, index: int) -> Scene:
+        return sample_training_scene(self._stream_seed, index, motions=self._motions)
 
     def _make_order(self, epoch: int) -> np.ndarray:
         return np.random.default_rng((self._seed, epoch)).permutation(self.num_clips)
@@ -171,6 +173,8 @@ def _encode(autoencoder: Any, part: tuple[Tensor, list[float]]) -> dict[str, np.
     return {
         "latents": rearrange(latents, "(b f) c h w -> b f c h w", b=len(clips)),
         "ssim": np.array(ssim, dtype=np.float32),
+        # In 8 bits, as a picture that is given to the trained model has them.
+        "first_frames": (clips[:, 0] * 255).round().to(torch.uint8).numpy(),
     }
 
 
@@ -187,9 +191,10 @@ def _read_facts(folder: Path, base: BaseModelFile) -> dict[str, Any]:
             f"files.data: the clips of {folder} were encoded by another autoencoder than that of "
             "files.base. Make the clips with that base model."
         )
-    if facts.get("world") != world_digest():
+    if facts.get("world") != world_digest() or facts.get("arrays") != list(_ARRAYS):
         raise ValueError(
             f"files.data: the clips of {folder} were made by another version of the pack, which "
-            "draws other scenes. Make them anew with `python -m livephoto_core.shapes clips`."
+            "draws or keeps them otherwise. Make them anew with `python -m livephoto_core.shapes "
+            "clips`."
         )
     return facts

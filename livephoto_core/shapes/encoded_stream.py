@@ -26,6 +26,7 @@ from .base_model import LATENT_SCALE
 _PROGRESS = "progress.json"
 _ENCODER = ("encoder.", "quant_conv.")
 _PARTS_PER_SAVE = 16
+_PICTURES_AT_ONCE = {"cpu": 16, "cuda": 512}
 
 _logger = logging.getLogger(__name__)
 
@@ -111,7 +112,8 @@ def encode_pixels(autoencoder: Any, pixels: Tensor) -> np.ndarray:
     """
     # In fp32: these are the targets of all that follows.
     device = next(autoencoder.parameters()).device
-    latents = torch.cat([autoencoder.encode(some.to(device)) for some in pixels.split(16)])
+    parts = pixels.split(_PICTURES_AT_ONCE[device.type])
+    latents = torch.cat([autoencoder.encode(some.to(device)) for some in parts])
     return (latents * LATENT_SCALE).to("cpu", torch.float16).numpy()
 
 
