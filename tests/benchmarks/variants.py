@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import torch
 from comfy.model_patcher import ModelPatcher
-from diffusers import UNetMotionModel
 
 from livephoto_core.comfyui.apply import apply_livephoto
 from livephoto_core.comfyui.livephoto_model import livephoto_from_weights
@@ -100,6 +99,8 @@ def _comfyui_timer(
 
 
 def _diffusers_timer(options: argparse.Namespace) -> Timer:
+    from diffusers import UNetMotionModel  # only here: --without-diffusers does without it
+
     dtype = torch.float32 if options.device == "cpu" else torch.float16
     network = UNetMotionModel(
         num_attention_heads=8,

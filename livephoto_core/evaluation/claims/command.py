@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rows", choices=tuple(ROWS), default="all", help="the paper's tables only, or ours too"
     )
     parser.add_argument("--processes", type=int, default=Study.num_processes, help="of one thread")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default=Study.device, help="that trains"
+    )
     for kind, count in COUNTS.items():
         parser.add_argument(count_option(kind), type=int, default=count, help="questions of each")
     parser.add_argument(
@@ -67,6 +70,7 @@ def run_command(given: argparse.Namespace) -> int:
         seeds=tuple(given.seeds),
         variants=ROWS[given.rows],
         num_processes=given.processes,
+        device=given.device,
         counts={kind: getattr(given, kind) for kind in COUNTS},
         sampling_steps=given.sampling_steps,
         base=given.base,

@@ -63,7 +63,9 @@ class Study:
         clips_per_step: Over all processes.
         seeds: Of the trainings. The questions are the same for all.
         variants: Rows of the tables.
-        num_processes: Of trainings and evaluations, each with one thread.
+        num_processes: Of trainings and evaluations on the CPU, each with one thread.
+        device: Where the trainings run, "cpu" or "cuda"; there in one process, since processes
+            cannot share a GPU. Answers are always measured on the CPU.
         counts: Questions of each kind.
         sampling_steps: Denoising steps of an answer.
         base: File of the tiny base model.
@@ -79,6 +81,7 @@ class Study:
     seeds: tuple[int, ...] = (0, 1)
     variants: tuple[Variant, ...] = ROWS["all"]
     num_processes: int = 2
+    device: str = "cpu"
     counts: dict[Kind, int] = field(default_factory=lambda: {**COUNTS})
     sampling_steps: int = 16
     base: Path = BASE_MODEL_PATH
@@ -90,11 +93,11 @@ def run(study: Study) -> None:
     """Makes whatever of the study is missing.
 
     Raises:
-        ValueError: If the clips a step cannot be shared evenly between the processes, or the folder
-            holds results that were made otherwise.
+        ValueError: If the clips a step cannot be shared evenly between the processes that train, or
+            the folder holds results that were made otherwise.
         RuntimeError: If a training fails; what it said is in its folder's `training.log`.
     """
-    if study.clips_per_step % study.num_processes:
+    if study.clips_per_step % _training_processes(study):
         raise ValueError(
             f"--clips-per-step must be a multiple of --processes, got {study.clips_per_step} and "
             f"{study.num_processes}."
@@ -160,6 +163,7 @@ def _settings(study: Study) -> dict[str, int | str]:
         "--start-steps": study.start_steps,
         "--clips-per-step": study.clips_per_step,
         "--processes": study.num_processes,
+        "--device": study.device,
         "--sampling-steps": study.sampling_steps,
         **{count_option(kind): count for kind, count in study.counts.items()},
         **{f"{option} (its sha256)": file_sha256(path) for option, path in files.items()},
@@ -190,17 +194,27 @@ def _train(study: Study, training: Training, seed: int) -> None:
             command,
             stdout=words,
             stderr=subprocess.STDOUT,
-            # On the CPU, where the answers are measured too: processes cannot share a GPU.
-            env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+            env=_environment(study),
             check=False,
         )
     if done.returncode:
         raise RuntimeError(f"The training of {training.name}, seed {seed}, failed: see {log}.")
 
 
+def _training_processes(study: Study) -> int:
+    return study.num_processes if study.device == "cpu" else 1
+
+
+def _environment(study: Study) -> dict[str, str]:
+    on_cpu = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return {**os.environ, **(on_cpu if study.device == "cpu" else {})}
+
+
 def _launcher(study: Study) -> list[str]:
-    processes = ["--nproc_per_node", str(study.num_processes)]
     module = ["-m", "livephoto_core.training"]
+    if study.device != "cpu":
+        return [sys.executable, *module]
+    processes = ["--nproc_per_node", str(study.num_processes)]
     return [sys.executable, "-m", "torch.distributed.run", "--standalone", *processes, *module]
 
 
@@ -216,7 +230,7 @@ def _arguments(study: Study, training: Training, folder: Path, seed: int) -> Ite
     settings = {
         "run.seed": seed,
         "run.steps": num_steps,
-        "run.batch_size": study.clips_per_step // study.num_processes,
+        "run.batch_size": study.clips_per_step // _training_processes(study),
         "run.save_every": 300,
         "run.sample_every": 0,
         "optimiser.warmup_steps": num_steps // 10,

@@ -8,9 +8,10 @@
 The last row of table 1 is the first of table 2. Prior inversion acts in sampling only, so two rows
 share their weights.
 
-`full` has all parts of the paper, but not its recipe: but for one row, everything trains by the
-preset `shapes`, which favours high noise and seldom drops the text. Ours are that row, by the
-paper's noise and text drop, and one that shows what the paper's frozen base gains by text adapters.
+`full` has all parts of the paper, but not its recipe: everything else trains by the preset
+`shapes`, which favours high noise and seldom drops the text. Ours are a row by the paper's noise
+and text drop, a row for each single option of it, which tell what the preset owes its results to,
+and one that shows what the paper's frozen base gains by text adapters.
 """
 
 from __future__ import annotations
@@ -91,15 +92,19 @@ TABLE_2 = (
     ),
     WITHOUT_REWEIGHTING,
 )
+_PAPER_TIMESTEPS = "noise.timestep_power=1.0"
+_PAPER_TEXT_DROP = "noise.text_drop=0.5"
+_PAPER_WEIGHTING = "noise.weight_exponent=0.0"
+
 OURS = (
     Variant("full, text adapters", Training("text-adapters", ("parts.text_adapters=true",))),
     Variant(
         "full, the paper's noise and text drop",
-        Training(
-            "paper-noise",
-            ("noise.timestep_power=1.0", "noise.text_drop=0.5", "noise.weight_exponent=0.0"),
-        ),
+        Training("paper-noise", (_PAPER_TIMESTEPS, _PAPER_TEXT_DROP, _PAPER_WEIGHTING)),
     ),
+    Variant("full, the paper's timesteps alone", Training("paper-timesteps", (_PAPER_TIMESTEPS,))),
+    Variant("full, the paper's text drop alone", Training("paper-text-drop", (_PAPER_TEXT_DROP,))),
+    Variant("full, the paper's loss alone", Training("paper-loss", (_PAPER_WEIGHTING,))),
 )
 
 ROWS = {

@@ -57,6 +57,7 @@ def test_options_reach_the_study(files, tmp_path, begun):
         "--motion-only": 13,
         "--without-text": 14,
         "--level": 15,
+        "--device": "cuda",
     }
     assert claims(files, tmp_path, *(str(word) for pair in numbers.items() for word in pair)) == 0
     counts = {"motion": 11, "conflicting": 12, "motion_only": 13, "without_text": 14, "level": 15}
@@ -70,6 +71,7 @@ def test_options_reach_the_study(files, tmp_path, begun):
             sampling_steps=5,
             seeds=(6,),
             counts=counts,
+            device="cuda",
             **files,
         )
     ]

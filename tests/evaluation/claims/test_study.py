@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from dataclasses import replace
 from itertools import pairwise
 
@@ -42,6 +43,8 @@ from livephoto_core.shapes.rendering import render_clip
 from livephoto_core.training.config import list_options, read_options, set_options
 from livephoto_core.training.presets import find_preset
 from tests.evaluation.claims.study_files import write_study_files
+
+FAILED = subprocess.CompletedProcess([], returncode=1)
 
 TRIED = (TABLE_1[0], FULL, WITHOUT_REWEIGHTING, OURS[0])
 
@@ -195,6 +198,28 @@ def test_uneven_shares_are_refused(tmp_path):
         run(Study(data=tmp_path, output=tmp_path / "out", clips_per_step=3, num_processes=2))
 
 
+@pytest.mark.parametrize(
+    ("device", "num_processes", "batch_size", "gpus"), [("cpu", 2, 8, ""), ("cuda", 1, 16, "3")]
+)
+def test_gpu_trains_in_one_process_with_all_clips_of_a_step(
+    tmp_path, monkeypatch, device, num_processes, batch_size, gpus
+):
+    started = []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.setattr(
+        subprocess, "run", lambda command, **how: started.append((command, how["env"])) or FAILED
+    )
+    for name in (FACTS_FILE, "base", "checkpoint"):
+        (tmp_path / name).write_text(name)
+    files = {"base": tmp_path / "base", "checkpoint": tmp_path / "checkpoint"}
+    with pytest.raises(RuntimeError, match="start, seed 0, failed"):
+        run(Study(data=tmp_path, output=tmp_path / "out", device=device, **files))
+    [(command, environment)] = started
+    assert ("torch.distributed.run" in command) == (num_processes > 1)
+    assert f"run.batch_size={batch_size}" in command
+    assert environment["CUDA_VISIBLE_DEVICES"] == gpus
+
+
 @pytest.fixture
 def begun(tmp_path):
     """A study that has only been begun."""
@@ -219,6 +244,7 @@ def begun(tmp_path):
         ("--start-steps is 1, but .* with 0", {"start_steps": 1}),
         ("--clips-per-step is 32, but .* with 16", {"clips_per_step": 32}),
         ("--processes is 1, but .* with 2", {"num_processes": 1}),
+        ("--device is cuda, but .* with cpu", {"device": "cuda"}),
         ("--sampling-steps is 9, but .* with 16", {"sampling_steps": 9}),
         ("--motion-only is 1, but .* with 48", {"counts": {**COUNTS, "motion_only": 1}}),
     ],
