@@ -52,9 +52,15 @@ def animate(workflow, sentence, intensity, server="127.0.0.1:8188", photo=None):
     answer = json.loads(ask(server, "POST", "/prompt", prompt))
     if answer.get("node_errors") or "prompt_id" not in answer:
         sys.exit(f"ComfyUI refuses the workflow: {json.dumps(answer, indent=2)}")
-    run = {}
+    run, is_queued = {}, True
     while not run:
+        if not is_queued:
+            sys.exit("No video: the run was taken out of the queue, or ComfyUI was restarted.")
         time.sleep(0.5)
+        # First the queue: what leaves it between the two questions is in the history by then.
+        queue = json.loads(ask(server, "GET", "/queue"))
+        runs = queue["queue_running"] + queue["queue_pending"]
+        is_queued = answer["prompt_id"] in [item[1] for item in runs]
         run = json.loads(ask(server, "GET", f"/history/{answer['prompt_id']}"))
     outputs, status = (run[answer["prompt_id"]][key] for key in ("outputs", "status"))
     for output in outputs.values():

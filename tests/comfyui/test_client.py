@@ -10,6 +10,8 @@ import json
 import re
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,30 @@ def test_client_says_that_a_workflow_takes_no_photo(workflow, run_client):
     done = run_client(workflow, "a red heart grows", "5", "heart.mp4", "--photo", "photo.png")
     assert done.returncode == 1
     assert "no Load Image" in done.stderr
+
+
+def test_client_ends_when_its_run_is_taken_out_of_the_queue(comfyui_server, workflow, run_client):
+    def post(path, content):
+        requests.post(f"{comfyui_server.url}/{path}", json=content, timeout=60).raise_for_status()
+
+    def num_runs(kind):
+        return len(requests.get(f"{comfyui_server.url}/queue", timeout=60).json()[kind])
+
+    before_it = copy.deepcopy(workflow)
+    before_it["7"]["inputs"]["steps"] = 500
+    post("prompt", {"prompt": before_it})
+    with ThreadPoolExecutor() as pool:
+        address = comfyui_server.url.removeprefix("http://")
+        client = pool.submit(run_client, workflow, "a red heart grows", "5", "heart.mp4", address)
+        while not num_runs("queue_pending"):
+            time.sleep(0.1)
+        post("queue", {"clear": True})
+        done = client.result()
+    post("interrupt", {})
+    while num_runs("queue_running"):
+        time.sleep(0.1)
+    assert done.returncode == 1
+    assert "taken out of the queue" in done.stderr
 
 
 def readme_lines() -> str:
