@@ -90,12 +90,13 @@ def figures():
 
 # As shipped, and how far other pictures and other noise scatter it: the standard deviation over
 # bootstrap samples of these questions; of the motion, which is right in all of these, that of 32
-# questions at the 97 % of the model card's. A new model gets new figures here.
+# questions at the 98 % of the model card's; of the level less than its 0.030, so that it falls no
+# lower than the model before might. A new model gets new figures here.
 SHIPPED = {
-    "motion_accuracy": (1.000, 0.030),
-    "level_correlation": (0.977, 0.024),
-    "identity": (0.875, 0.047),
-    "first_frame_psnr_db": (32.479, 0.216),
+    "motion_accuracy": (1.000, 0.024),
+    "level_correlation": (0.971, 0.018),
+    "identity": (0.938, 0.034),
+    "first_frame_psnr_db": (32.956, 0.227),
 }
 
 
