@@ -45,3 +45,12 @@ def encoded(autoencoder, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("latents")
     return encode_pictures(autoencoder, TINY_BASE, folder, num_pictures=64, seed=0, num_workers=0)
+
+
+@pytest.fixture
+def start(tmp_path):
+    """A base model's file to train on from."""
+    from livephoto_core.shapes.base_model import open_base_model
+    from tests.shapes.base_models import write_random_base
+
+    return open_base_model(write_random_base(tmp_path / "start.safetensors"))

@@ -49,7 +49,7 @@ def _run(given: argparse.Namespace) -> None:
         return
     options = _dataclass_from(LoopOptions, given)
     if given.step == "autoencoder":
-        result = stages.train_autoencoder(config, options, given.run)
+        result = stages.train_autoencoder(config, options, given.run, start=start)
     elif given.step == "decoder":
         result = stages.train_decoder(config, options, given.run, start=start)
     elif given.step == "content-encoder":
@@ -78,8 +78,7 @@ def _parser() -> argparse.ArgumentParser:
             name.replace("_", "-"), formatter_class=argparse.ArgumentDefaultsHelpFormatter
         )
         _add_common(step)
-        if name != "autoencoder":
-            _add_start(step)
+        _add_start(step)
         for option, value in vars(preset).items():
             _add_option(step, option, value)
         if name == "text_to_image":

@@ -1,4 +1,10 @@
-"""The autoencoder: pictures to latents eight times smaller, and back."""
+"""The autoencoder: pictures to latents eight times smaller, and back.
+
+What a diffusion model makes of a shape depends on how far apart the latents of two shapes are:
+below the noise at which they drown, it cannot tell them, and draws their mean. So latents are
+decoded under strong noise here. That leaves the encoder no use in small differences: it spends
+their range on what the loss counts most, the outlines of shapes, evenly over all colours.
+"""
 
 from __future__ import annotations
 
@@ -9,56 +15,78 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...comfyui.demo_modules import build_autoencoder, initialise_weights
-from ..base_model import LATENT_SCALE, BaseConfig
+from ...comfyui.demo_modules import build_autoencoder, initialise_weights, load_autoencoder
+from ..base_model import LATENT_SCALE, BaseConfig, BaseModelFile
 from .contact_sheet import write_contact_sheet
 from .loop import Batch, LoopOptions
 from .pictures import render_pixels, sample_picture
 
-_KL_WEIGHT = 3e-4
+_NOISE = 0.5
+_SCALE_WEIGHT = 1e-3
+_STAY_WEIGHT = 0.004
 _PLAIN_STEPS = 2500
 _COLOUR_WEIGHT = 8.0
+_FULL_SATURATION = 0.5
 _REACH_PX = 7
 _HELD_OUT_SEED_OFFSET = 1
 _NUM_SHOWN = 6
 
 
 class AutoencoderTask:
-    """Reconstruction, with a little noise on latents that are kept near unit variance.
+    """Reconstruction from noisy latents.
 
-    loss = mean w·|x̂ − x| + mean w·(x̂ − x)² + 3·10⁻⁴ · mean KL(q(z|x) ‖ N(0, 1))
+    loss = mean w·|x̂ − x| + mean w·(x̂ − x)² + 10⁻³ · mean (m² + (s − 1)²) + 0.004 · mean (z − z₀)²
+
+    x̂ is decoded from z + σ·s·ε with σ uniform up to 1 for each picture, m and s are mean and
+    deviation of a channel over the batch, z₀ the latents of the base model that is trained on from:
+    the fewer of them change, the sooner everything else fits again. From nothing the last term is
+    left out.
 
     Our choice: no perceptual or adversarial loss. In its place w, which is 1 for the first 2500
-    steps and then up to 9 on and around coloured pixels: a shape covers a twentieth of the picture,
-    and a PSNR of 30 dB can be had with stars that look like hearts.
+    steps from nothing and then 9 on and around coloured pixels: a shape covers a twentieth of the
+    picture, and a PSNR of 30 dB can be had with stars that look like hearts.
 
     Args:
         config: Describes the autoencoder.
         options: Seed and batch size.
+        start: Base model whose autoencoder it starts from; none starts from random weights.
     """
 
-    def __init__(self, config: BaseConfig, options: LoopOptions) -> None:
+    def __init__(
+        self, config: BaseConfig, options: LoopOptions, *, start: BaseModelFile | None = None
+    ) -> None:
         self.config, self.options = config, options
+        self._before = load_autoencoder(start).to(options.device) if start else None
         self.module: nn.Module = build_autoencoder(config)
         initialise_weights(self.module, options.seed)
+        if self._before is not None:
+            self.module.load_state_dict(self._before.state_dict())
 
     def make_batch(self, step: int) -> Batch:
         """Pictures, (b 3 h w), −1 to 1."""
         first, seed = step * self.options.batch_size, self.options.seed
         pictures = [sample_picture(seed, first + n) for n in range(self.options.batch_size)]
         pixels = render_pixels(pictures, self.config.size_px)
-        weights = colour_weights(pixels) if step >= _PLAIN_STEPS else torch.ones_like(pixels[:, :1])
+        is_plain = self._before is None and step < _PLAIN_STEPS
+        weights = torch.ones_like(pixels[:, :1]) if is_plain else colour_weights(pixels)
         return {"pixels": pixels, "weights": weights}
 
     def loss(self, module: Any, batch: Batch, generator: torch.Generator) -> Tensor:
         """See the class."""
         pixels, weights = batch["pixels"], batch["weights"]
-        mean, log_variance = encode_moments(module, pixels)
-        noise = torch.randn(mean.shape, generator=generator).to(mean)
-        difference = module.decode(mean + (0.5 * log_variance).exp() * noise).float() - pixels
-        divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance)
-        errors = (difference.abs() + difference.square()) * weights
-        return errors.mean() + _KL_WEIGHT * divergence.mean()
+        latents = module.encode(pixels).float() * LATENT_SCALE
+        mean, std = latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3))
+        share = torch.rand(len(latents), 1, 1, 1, generator=generator)
+        noise = (2 * _NOISE * share * torch.randn(latents.shape, generator=generator)).to(latents)
+        noisy = latents + std[:, None, None] * noise
+        difference = module.decode(noisy / LATENT_SCALE).float() - pixels
+        errors = ((difference.abs() + difference.square()) * weights).mean()
+        loss = errors + _SCALE_WEIGHT * (mean.square() + (std - 1).square()).mean()
+        if self._before is not None:
+            with torch.no_grad():
+                before = self._before.encode(pixels).float() * LATENT_SCALE
+            loss = loss + _STAY_WEIGHT * F.mse_loss(latents, before)
+        return loss
 
     def measure(self, module: Any, batch: Batch) -> dict[str, float]:
         """PSNR of the batch in dB, and the deviation of its latents."""
@@ -77,15 +105,9 @@ class AutoencoderTask:
 def colour_weights(pixels: Tensor) -> Tensor:
     """Weights of pixels (b 3 h w) in −1…1: (b 1 h w), high on and beside saturated ones."""
     saturation = (pixels.amax(dim=1, keepdim=True) - pixels.amin(dim=1, keepdim=True)) / 2
-    # Backgrounds are muted, below a tenth.
+    # Backgrounds are muted, below a tenth; the least saturated colour of a shape has 0.55.
     coloured = F.max_pool2d(saturation, _REACH_PX, stride=1, padding=_REACH_PX // 2)
-    return 1 + _COLOUR_WEIGHT * coloured
-
-
-def encode_moments(autoencoder: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and log variance of the latents' distribution, two (b c h/8 w/8), float32."""
-    mean, log_variance = autoencoder.quant_conv(autoencoder.encoder(pixels)).float().chunk(2, dim=1)
-    return mean, log_variance.clamp(-30, 20)
+    return 1 + _COLOUR_WEIGHT * (coloured / _FULL_SATURATION).clamp(max=1)
 
 
 def held_out_pixels(config: BaseConfig, seed: int, count: int) -> Tensor:

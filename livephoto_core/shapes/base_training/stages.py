@@ -1,7 +1,7 @@
 """The steps from nothing to `shapes-base.safetensors`; each continues where it was interrupted.
 
 A run may start from a base model's file: then its parts stand in for the steps that were not done,
-and the patch-token encoder, text encoder and UNet train on from there.
+and every step trains on from there.
 """
 
 from __future__ import annotations
@@ -56,9 +56,12 @@ def world_config(size_px: int = 64) -> BaseConfig:
     return BaseConfig(text_encoder=TextEncoderConfig(token_ids=token_ids), size_px=size_px)
 
 
-def train_autoencoder(config: BaseConfig, options: LoopOptions, run: Path) -> dict[str, Any]:
+def train_autoencoder(
+    config: BaseConfig, options: LoopOptions, run: Path, *, start: BaseModelFile | None = None
+) -> dict[str, Any]:
     """First step; the result tells the PSNR on held-out pictures."""
-    _train("autoencoder", AutoencoderTask(config, options), options, run)
+    task = AutoencoderTask(config, options, start=start)
+    _train("autoencoder", task, options, run, start=start)
     autoencoder, _ = finished_autoencoder(config, run)
     pixels = held_out_pixels(config, options.seed, _NUM_HELD_OUT)
     restored = _in_parts(lambda some: autoencoder.decode(autoencoder.encode(some)), pixels)
@@ -100,7 +103,10 @@ def train_text_to_image(
     extra: TextToImageOptions | None = None,
     start: BaseModelFile | None = None,
 ) -> dict[str, Any]:
-    """Fourth step: encodes the pictures with the finished autoencoder, then trains on them."""
+    """Fourth step: encodes the pictures with the finished autoencoder, then trains on them.
+
+    The result tells how many pictures of a shape in a colour show it.
+    """
     autoencoder, _ = finished_autoencoder(config, run, start)
     autoencoder = autoencoder.to(options.device)
     latents = encode_pictures(
@@ -115,8 +121,10 @@ def train_text_to_image(
         config, options, latents=latents, autoencoder=autoencoder, extra=extra, start=start
     )
     given = {"num_pictures": num_pictures, **dataclasses.asdict(extra or TextToImageOptions())}
-    _train("text_to_image", task, options, run, extra=given, start=start)
-    return _add_figures(run, "text_to_image", {})
+    average = _train("text_to_image", task, options, run, extra=given, start=start)
+    if is_done(run, "decoder"):
+        with_finished_decoder(autoencoder, run)
+    return _add_figures(run, "text_to_image", task.drawn(average.eval()))
 
 
 def finished_autoencoder(
@@ -166,11 +174,15 @@ def export(
         ValueError: If a step was not done yet.
     """
     autoencoder, latent_rgb = finished_autoencoder(config, run, start)
-    if not start or is_done(run, "decoder"):
+    # Decoder and UNet of a file know the latents of its own autoencoder only.
+    needed = set(PRESETS) if not start else set()
+    if is_done(run, "autoencoder"):
+        needed |= {"decoder", "text_to_image"}
+    if "decoder" in needed or is_done(run, "decoder"):
         autoencoder = with_finished_decoder(autoencoder, run)
     parts = {"autoencoder": autoencoder.state_dict()}
     for stage, prefixes in _PREFIXES.items():
-        if start and not is_done(run, stage):
+        if start and stage not in needed and not is_done(run, stage):
             parts |= {name: start.part(name) for name in prefixes}
         else:
             weights = _state(run, stage)["average"]

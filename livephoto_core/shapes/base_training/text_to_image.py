@@ -15,6 +15,8 @@ from ...comfyui.demo_modules import build_unet, initialise_weights, predict_nois
 from ...comfyui.demo_text import UNKNOWN_ROW, TextEncoder, clip_tokens, embedding_rows
 from ...diffusion.schedules import schedule_alphas_cumprod
 from ..base_model import LATENT_SCALE, NOISE_SCHEDULE, BaseConfig, BaseModelFile
+from ..scene import COLOURS, SHAPES
+from ..tracking import seen_colour, seen_shape
 from .contact_sheet import write_contact_sheet
 from .loop import Batch, LoopOptions
 from .options import TextToImageOptions
@@ -22,6 +24,7 @@ from .pictures import contrasting_captions, picture_caption, sample_picture
 from .sampling import sample_ddim
 
 _CAPTION_STREAM = 3
+_NUM_DRAWN = 2
 _NUM_MEASURED = 16
 _MEASURED_TIMESTEPS = (500, 1000)
 SHOWN_CAPTIONS = (
@@ -131,22 +134,42 @@ class TextToImageTask:
 
     def show(self, module: Any, path: Path) -> None:
         """Pictures of `SHOWN_CAPTIONS`, always from the same noise."""
-        device, side = self.options.device, self._latents.shape[-1]
-        shape = (1, self.config.unet.latent_channels, side, side)
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(self.options.seed))
-        latents = sample_ddim(
-            partial(predict_noise, module["unet"]),
-            module["text_encoder"](self.token_rows(SHOWN_CAPTIONS).to(device)),
-            module["text_encoder"](self._empty[None].to(device)),
-            noise=noise.expand(len(SHOWN_CAPTIONS), -1, -1, -1).to(device),
-        )
-        pixels = self._autoencoder.decode(latents / LATENT_SCALE).float()
+        generator = torch.Generator().manual_seed(self.options.seed)
+        noise = torch.randn(1, *self._latents.shape[1:], generator=generator)
+        noise = noise.expand(len(SHOWN_CAPTIONS), -1, -1, -1)
+        pixels = self._draw(module, self.token_rows(SHOWN_CAPTIONS), noise)
         write_contact_sheet(path, pixels, num_columns=4)
+
+    @torch.no_grad()
+    def drawn(self, module: Any) -> dict[str, float]:
+        """How often pictures of every shape in every colour show what was asked for: shares."""
+        asked = [(shape, colour) for shape in SHAPES for colour in COLOURS] * _NUM_DRAWN
+        rows = self.token_rows([f"a {colour} {shape}" for shape, colour in asked])
+        generator = torch.Generator().manual_seed(self.options.seed)
+        noise = torch.randn(len(asked), *self._latents.shape[1:], generator=generator)
+        pixels = self._draw(module, rows, noise)
+        images = ((pixels + 1) / 2).clamp(0, 1).movedim(1, -1).cpu()
+        seen = [(seen_shape(image), seen_colour(image)) for image in images]
+        return {
+            name: sum(s[part] == a[part] for s, a in zip(seen, asked, strict=True)) / len(asked)
+            for part, name in enumerate(("drawn_shape", "drawn_colour"))
+        }
 
     def token_rows(self, captions: Any) -> Tensor:
         """Rows of the embedding, (b 77)."""
         tokens = torch.tensor([clip_tokens(caption) for caption in captions])
         return embedding_rows(tokens, self.config)
+
+    def _draw(self, module: Any, rows: Tensor, noise: Tensor) -> Tensor:
+        """Pictures (b 3 h w), −1 to 1, of sentences (b 77) from noise (b c h/8 w/8)."""
+        device = self.options.device
+        latents = sample_ddim(
+            partial(predict_noise, module["unet"]),
+            module["text_encoder"](rows.to(device)),
+            module["text_encoder"](self._empty[None].to(device)),
+            noise=noise.to(device),
+        )
+        return self._autoencoder.decode(latents / LATENT_SCALE).float()
 
     def _drop_words(self, rows: Tensor, rng: np.random.Generator) -> Tensor:
         special = embedding_rows(torch.tensor(clip_tokens("")[:2]), self.config)

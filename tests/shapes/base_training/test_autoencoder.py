@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from livephoto_core.comfyui.demo_modules import build_autoencoder, initialise_weights
 from livephoto_core.shapes.base_training.autoencoder import (
+    AutoencoderTask,
+    colour_weights,
     fit_latent_rgb,
     mean_psnr,
     normalise_latents,
 )
+from livephoto_core.shapes.base_training.loop import LoopOptions
+from livephoto_core.shapes.rendering import render_clip
+from livephoto_core.shapes.scene import COLOURS
+from livephoto_core.shapes.split import sample_training_scene
 from tests.shapes.base_models import TINY_BASE, pixels
 
 
@@ -41,3 +49,54 @@ def test_linear_preview_is_the_least_squares_fit(autoencoder):
 def test_psnr_of_a_known_error():
     some = torch.zeros(2, 3, 8, 8)
     assert mean_psnr(some + 0.2, some) == pytest.approx(20.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_a_shape_of_any_colour_counts_nine_times_and_the_ground_once(colour):
+    scene = dataclasses.replace(sample_training_scene(0, 0, motions=("still",)), colour=colour)
+    weights = colour_weights(render_clip(scene, num_frames=1).movedim(-1, 1) * 2 - 1)[0, 0]
+    x, y = (round(share * len(weights)) for share in scene.centre)
+    assert weights[y, x] == 9
+    assert weights[0, 0] < 2
+
+
+def test_latents_are_decoded_under_noise_that_grows_with_them():
+    task = AutoencoderTask(TINY_BASE, LoopOptions(batch_size=4))
+    some = pixels(4)
+    batch = {"pixels": some, "weights": torch.ones(4, 1, 1, 1)}
+    decoded = []
+
+    class Recorded(torch.nn.Module):
+        def encode(self, pictures):
+            return torch.randn(4, 4, 32, 32, generator=torch.Generator().manual_seed(3)) * 20
+
+        def decode(self, latents):
+            decoded.append(latents)
+            return torch.zeros_like(some)
+
+    task.loss(Recorded(), batch, torch.Generator().manual_seed(1))
+    clean = Recorded().encode(some)
+    [noisy] = decoded
+    shares = ((noisy - clean) / clean.std(dim=(0, 2, 3))[:, None, None]).std(dim=(1, 2, 3))
+    expected = torch.rand(4, 1, 1, 1, generator=torch.Generator().manual_seed(1)).flatten()
+    torch.testing.assert_close(shares, expected, rtol=0.1, atol=0)
+
+
+def test_training_on_from_a_file_begins_with_its_weights_and_pulls_towards_its_latents(start):
+    task = AutoencoderTask(TINY_BASE, LoopOptions(batch_size=4), start=start)
+    given = start.part("autoencoder")
+    for name, weight in task.module.state_dict().items():
+        assert torch.equal(weight, given[name].float())
+    batch = {"pixels": pixels(4), "weights": torch.ones(4, 1, 1, 1)}
+    losses = []
+    for pull in (True, False):
+        if not pull:
+            task._before = None
+        with torch.no_grad():
+            task.module.quant_conv.bias.zero_().add_(given["quant_conv.bias"].float())
+            near = task.loss(task.module, batch, torch.Generator().manual_seed(1))
+            task.module.quant_conv.bias.add_(50)
+            far = task.loss(task.module, batch, torch.Generator().manual_seed(1))
+        losses.append((far - near).item())
+    shift = 50 * 0.18215
+    assert losses[0] - losses[1] == pytest.approx(0.004 * shift**2, rel=1e-3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -31,12 +32,6 @@ def test_recorded_command_repeats_the_options():
     command = stages.command_line("text_to_image", OPTIONS, {"text_drop": 0.2})
     assert "text-to-image --num-steps=6 --batch-size=2" in command
     assert command.endswith("--text-drop=0.2")
-
-
-@pytest.fixture
-def start(tmp_path):
-    """A base model's file to train on from."""
-    return open_base_model(write_random_base(tmp_path / "start.safetensors"))
 
 
 def test_run_that_starts_from_a_file_exports_the_rest_of_it(start, tmp_path):
@@ -86,3 +81,25 @@ def test_finer_attention_than_the_start_has_changes_nothing_at_first(
     torch.testing.assert_close(wide, narrow, rtol=0, atol=1e-6)
     assert narrow.std() > 0
     assert len(tasks[1].module.state_dict()) > len(tasks[0].module.state_dict())
+
+
+def test_new_autoencoder_asks_for_the_parts_that_know_only_the_old_ones_latents(start, tmp_path):
+    run, exported = tmp_path / "run", tmp_path / "new.safetensors"
+    options = dataclasses.replace(OPTIONS, num_steps=1)
+    records = {stage: {"command": stage} for stage in stages.PRESETS}
+    start = dataclasses.replace(start, metadata={"training": json.dumps(records)})
+    stages.train_autoencoder(TINY_BASE, options, run, start=start)
+    for missing, train in (
+        ("decoder", stages.train_decoder),
+        ("text_to_image", partial(stages.train_text_to_image, num_pictures=64)),
+    ):
+        with pytest.raises(ValueError, match=f"no trained {missing} yet"):
+            stages.export(TINY_BASE, run, exported, start=start)
+        train(TINY_BASE, options, run, start=start)
+    stages.export(TINY_BASE, run, exported, start=start)
+    new = open_base_model(exported)
+    for part in ("autoencoder", "unet"):
+        given = start.part(part)
+        assert any(not torch.equal(weight, given[name]) for name, weight in new.part(part).items())
+    training = json.loads(new.metadata["training"])
+    assert training["autoencoder"]["continues"] == records["autoencoder"]

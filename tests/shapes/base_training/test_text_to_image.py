@@ -10,6 +10,9 @@ from transformers import CLIPTokenizer
 from harness.environment import prepare
 from livephoto_core.comfyui.demo_text import UNKNOWN_ROW, clip_tokens
 from livephoto_core.shapes.base_training.pictures import picture_caption, sample_picture
+from livephoto_core.shapes.rendering import render_clip
+from livephoto_core.shapes.scene import COLOURS, SHAPES
+from livephoto_core.shapes.split import sample_training_scene
 from tests.shapes.base_models import OPTIONS, text_to_image
 
 
@@ -45,3 +48,24 @@ def test_clip_tokens_are_those_of_transformers():
     start = len(tokenizer(sentence)["input_ids"])
     assert list(clip_tokens(sentence))[:start] == expected[:start]
     assert set(clip_tokens(sentence)[start:]) == {49407}
+
+
+def test_pictures_are_told_by_shape_and_colour(encoded, autoencoder, monkeypatch):
+    task = text_to_image(OPTIONS, encoded, autoencoder)
+    still = sample_training_scene(0, 0, motions=("still",))
+    true = {
+        f"a {colour} {shape}": dataclasses.replace(still, shape=shape, colour=colour)
+        for shape in SHAPES
+        for colour in COLOURS
+    }
+    asked = [*true, *true]
+    wrong = {"a red circle": "a red square", "a blue star": "a pink star"}
+
+    def draw(_, rows, noise):
+        assert torch.equal(rows, task.token_rows(asked)) and len(noise) == len(asked)
+        scenes = [true[wrong.get(sentence, sentence)] for sentence in asked]
+        images = [render_clip(scene, num_frames=1, size_px=64)[0] for scene in scenes]
+        return torch.stack(images).movedim(-1, 1) * 2 - 1
+
+    monkeypatch.setattr(task, "_draw", draw)
+    assert task.drawn(task.module) == {"drawn_shape": 39 / 40, "drawn_colour": 39 / 40}
