@@ -56,7 +56,7 @@ class AutoencoderTask:
         self, config: BaseConfig, options: LoopOptions, *, start: BaseModelFile | None = None
     ) -> None:
         self.config, self.options = config, options
-        self._before = load_autoencoder(start).to(options.device) if start else None
+        self._before: Any = load_autoencoder(start).to(options.device) if start else None
         self.module: nn.Module = build_autoencoder(config)
         initialise_weights(self.module, options.seed)
         if self._before is not None:
