@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -33,11 +34,11 @@ def column(text: str, heading: str) -> dict[str, str]:
 
 def test_every_row_of_the_papers_tables_is_there_once():
     names = [variant.name for variant in ROWS["all"]]
-    assert len(set(names)) == len(names) == 7
+    assert len(set(names)) == len(names) == 10
     assert {*TABLE_1, *TABLE_2, *OURS} == {*ROWS["all"]}
     assert TABLE_1[-1] is TABLE_2[0] is FULL
     paths = {answers_path(Path(), variant, seed) for variant in ROWS["all"] for seed in (0, 1)}
-    assert len(paths) == 14
+    assert len(paths) == 20
 
 
 def test_one_row_of_ours_has_the_papers_noise():
@@ -47,6 +48,24 @@ def test_one_row_of_ours_has_the_papers_noise():
     assert [name for name, noise in recipes.items() if noise == papers] == [
         "full, the paper's noise and text drop"
     ]
+
+
+def test_rows_of_single_options_make_the_papers_noise_together():
+    preset, papers = (find_preset(name).config.noise for name in ("shapes", "shapes-paper"))
+    differing = {
+        item.name
+        for item in dataclasses.fields(papers)
+        if getattr(papers, item.name) != getattr(preset, item.name)
+    }
+    alone = [variant.training.settings for variant in OURS if variant.name.endswith(" alone")]
+    assert all(len(settings) == 1 for settings in alone)
+    assert {settings[0].partition("=")[0] for settings in alone} == {
+        f"noise.{name}" for name in differing
+    }
+    for [setting] in alone:
+        [changed] = differing & {setting.partition("=")[0].removeprefix("noise.")}
+        noise = set_options(find_preset("shapes").config, [setting]).noise
+        assert getattr(noise, changed) == getattr(papers, changed)
 
 
 def test_tables_have_the_papers_form_and_share_the_row_of_full():
@@ -86,6 +105,9 @@ def test_papers_numbers_stand_in_a_column_of_their_own_and_are_marked():
         "without re-weighting": "90.1 / 93.9",
         "full, text adapters": "–",
         "full, the paper's noise and text drop": "–",
+        "full, the paper's timesteps alone": "–",
+        "full, the paper's text drop alone": "–",
+        "full, the paper's loss alone": "–",
     }
     assert "another world and another scale" in text.replace("\n", " ")
 
