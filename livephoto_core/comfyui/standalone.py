@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+import torch
+
 PATH_VARIABLE = "COMFYUI_PATH"
 
 
@@ -15,6 +17,15 @@ def hide_progress() -> None:
     import comfy.utils
 
     comfy.utils.set_progress_bar_enabled(False)
+
+
+def check_device(device: str) -> None:
+    """Raises ValueError for "cuda" where PyTorch sees no GPU."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "--device cuda: PyTorch sees no GPU here. Give --device cpu, or use a PyTorch that was "
+            "built for CUDA on a machine with an NVIDIA GPU."
+        )
 
 
 def use_comfyui(path: str | os.PathLike[str] | None = None, *, device: str = "cpu") -> None:
@@ -27,8 +38,9 @@ def use_comfyui(path: str | os.PathLike[str] | None = None, *, device: str = "cp
         path: ComfyUI's folder; by default what the environment variable COMFYUI_PATH says.
         device: "cpu" or "cuda".
     Raises:
-        ValueError: If there is no ComfyUI.
+        ValueError: If there is no ComfyUI, or no GPU for "cuda".
     """
+    check_device(device)
     folder = path or os.environ.get(PATH_VARIABLE)
     if folder:
         if not (Path(folder) / "comfy" / "sd.py").is_file():

@@ -57,6 +57,16 @@ def checkpoint(base, clips, tmp_path_factory):
     return folder / "checkpoints" / "step-00000002.safetensors"
 
 
+def test_gpu_that_is_not_there_is_refused_before_anything_is_written(
+    base, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    arguments = ["--base", str(base), "--output", str(tmp_path / "clips"), "--num-clips", "16"]
+    assert main(["clips", *arguments, "--device", "cuda", *COMFYUI]) == 2
+    assert "--device cuda: PyTorch sees no GPU here" in capsys.readouterr().err
+    assert not (tmp_path / "clips").exists()
+
+
 def test_checkpoint_fits_the_base_and_has_all_parts(checkpoint):
     config = read_checkpoint(checkpoint).config
     assert config.layout.block_channels == (32, 64)

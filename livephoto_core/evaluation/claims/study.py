@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...comfyui.standalone import check_device
 from ...file_digest import file_sha256
 from ...shapes.base_model import BASE_MODEL_PATH
 from ...shapes.benchmark import Kind
@@ -93,8 +94,8 @@ def run(study: Study) -> None:
     """Makes whatever of the study is missing.
 
     Raises:
-        ValueError: If the clips a step cannot be shared evenly between the processes that train, or
-            the folder holds results that were made otherwise.
+        ValueError: If the clips a step cannot be shared evenly between the processes that train,
+            the folder holds results that were made otherwise, or there is no GPU to train on.
         RuntimeError: If a training fails; what it said is in its folder's `training.log`.
     """
     if study.clips_per_step % _training_processes(study):
@@ -182,6 +183,8 @@ def _num_steps(study: Study, training: Training) -> int:
 def _train(study: Study, training: Training, seed: int) -> None:
     if trained_path(study, training, seed).exists():
         return
+    # Where all trainings are there, they may be measured on a machine without a GPU.
+    check_device(study.device)
     folder = training_folder(study.output, training, seed)
     folder.mkdir(exist_ok=True)
     log = folder / "training.log"

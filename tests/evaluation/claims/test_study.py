@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+import torch
 from PIL import Image
 from torch.nn import functional as F
 
@@ -205,6 +206,7 @@ def test_gpu_trains_in_one_process_with_all_clips_of_a_step(
     tmp_path, monkeypatch, device, num_processes, batch_size, gpus
 ):
     started = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     monkeypatch.setattr(
         subprocess, "run", lambda command, **how: started.append((command, how["env"])) or FAILED
@@ -218,6 +220,13 @@ def test_gpu_trains_in_one_process_with_all_clips_of_a_step(
     assert ("torch.distributed.run" in command) == (num_processes > 1)
     assert f"run.batch_size={batch_size}" in command
     assert environment["CUDA_VISIBLE_DEVICES"] == gpus
+
+
+def test_training_on_a_gpu_that_is_not_there_is_refused(begun, monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    fresh = replace(begun, device="cuda", start_steps=1, output=tmp_path / "new")
+    with pytest.raises(ValueError, match="--device cuda: PyTorch sees no GPU"):
+        run(fresh)
 
 
 @pytest.fixture
