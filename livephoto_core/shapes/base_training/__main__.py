@@ -42,8 +42,7 @@ def _run(given: argparse.Namespace) -> None:
     from . import stages
 
     config = stages.world_config()
-    path = getattr(given, "start", None)
-    start = open_base_model(path) if path else None
+    start = open_base_model(given.start) if given.start else None
     if given.step == "export":
         stages.export(config, given.run, given.output, start=start)
         return
@@ -78,7 +77,6 @@ def _parser() -> argparse.ArgumentParser:
             name.replace("_", "-"), formatter_class=argparse.ArgumentDefaultsHelpFormatter
         )
         _add_common(step)
-        _add_start(step)
         for option, value in vars(preset).items():
             _add_option(step, option, value)
         if name == "text_to_image":
@@ -87,7 +85,6 @@ def _parser() -> argparse.ArgumentParser:
                 _add_option(step, option, value)
     export = steps.add_parser("export")
     _add_common(export)
-    _add_start(export)
     export.add_argument("--output", type=Path, default=BASE_MODEL_PATH, help="file to write")
     return parser
 
@@ -95,9 +92,6 @@ def _parser() -> argparse.ArgumentParser:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder of the whole training")
     parser.add_argument("--comfyui", type=Path, help="ComfyUI's folder (default: COMFYUI_PATH)")
-
-
-def _add_start(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", type=Path, help="base model's file to train on from")
 
 

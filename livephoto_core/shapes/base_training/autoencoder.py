@@ -21,7 +21,7 @@ from .contact_sheet import write_contact_sheet
 from .loop import Batch, LoopOptions
 from .pictures import render_pixels, sample_picture
 
-_NOISE = 0.5
+_MAX_NOISE = 1.0
 _SCALE_WEIGHT = 1e-3
 _STAY_WEIGHT = 0.004
 _PLAIN_STEPS = 2500
@@ -77,7 +77,7 @@ class AutoencoderTask:
         latents = module.encode(pixels).float() * LATENT_SCALE
         mean, std = latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3))
         share = torch.rand(len(latents), 1, 1, 1, generator=generator)
-        noise = (2 * _NOISE * share * torch.randn(latents.shape, generator=generator)).to(latents)
+        noise = (_MAX_NOISE * share * torch.randn(latents.shape, generator=generator)).to(latents)
         noisy = latents + std[:, None, None] * noise
         difference = module.decode(noisy / LATENT_SCALE).float() - pixels
         errors = ((difference.abs() + difference.square()) * weights).mean()

@@ -34,11 +34,18 @@ def test_recorded_command_repeats_the_options():
     assert command.endswith("--text-drop=0.2")
 
 
-def test_run_that_starts_from_a_file_exports_the_rest_of_it(start, tmp_path):
-    run, exported = tmp_path / "run", tmp_path / "new.safetensors"
+RECORDS = {stage: {"command": stage} for stage in stages.PRESETS}
+
+
+@pytest.fixture
+def recorded(start):
+    """The same, telling how its steps were trained."""
+    return dataclasses.replace(start, metadata={"training": json.dumps(RECORDS)})
+
+
+def test_run_that_starts_from_a_file_exports_the_rest_of_it(recorded, tmp_path):
+    run, exported, start = tmp_path / "run", tmp_path / "new.safetensors", recorded
     options = dataclasses.replace(OPTIONS, num_steps=2)
-    records = {stage: {"command": stage} for stage in stages.PRESETS}
-    start = dataclasses.replace(start, metadata={"training": json.dumps(records)})
     stages.train_content_encoder(TINY_BASE, options, run, start=start)
     stages.export(TINY_BASE, run, exported, start=start)
     new = open_base_model(exported)
@@ -50,8 +57,8 @@ def test_run_that_starts_from_a_file_exports_the_rest_of_it(start, tmp_path):
     changes = [(before[name].float() - after[name].float()).abs().max() for name in before]
     assert 0 < max(changes) < 0.02  # two steps of 2e-3 each
     training = json.loads(new.metadata["training"])
-    assert training["content_encoder"]["continues"] == records["content_encoder"]
-    assert {**training, "content_encoder": None} == {**records, "content_encoder": None}
+    assert training["content_encoder"]["continues"] == RECORDS["content_encoder"]
+    assert {**training, "content_encoder": None} == {**RECORDS, "content_encoder": None}
 
 
 def test_finer_attention_than_the_start_has_changes_nothing_at_first(
@@ -83,11 +90,9 @@ def test_finer_attention_than_the_start_has_changes_nothing_at_first(
     assert len(tasks[1].module.state_dict()) > len(tasks[0].module.state_dict())
 
 
-def test_new_autoencoder_asks_for_the_parts_that_know_only_the_old_ones_latents(start, tmp_path):
-    run, exported = tmp_path / "run", tmp_path / "new.safetensors"
+def test_new_autoencoder_asks_for_the_parts_that_know_only_the_old_ones_latents(recorded, tmp_path):
+    run, exported, start = tmp_path / "run", tmp_path / "new.safetensors", recorded
     options = dataclasses.replace(OPTIONS, num_steps=1)
-    records = {stage: {"command": stage} for stage in stages.PRESETS}
-    start = dataclasses.replace(start, metadata={"training": json.dumps(records)})
     stages.train_autoencoder(TINY_BASE, options, run, start=start)
     for missing, train in (
         ("decoder", stages.train_decoder),
@@ -102,4 +107,4 @@ def test_new_autoencoder_asks_for_the_parts_that_know_only_the_old_ones_latents(
         given = start.part(part)
         assert any(not torch.equal(weight, given[name]) for name, weight in new.part(part).items())
     training = json.loads(new.metadata["training"])
-    assert training["autoencoder"]["continues"] == records["autoencoder"]
+    assert training["autoencoder"]["continues"] == RECORDS["autoencoder"]
