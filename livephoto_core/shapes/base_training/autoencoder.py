@@ -19,14 +19,20 @@ from ...comfyui.demo_modules import build_autoencoder, initialise_weights, load_
 from ..base_model import LATENT_SCALE, BaseConfig, BaseModelFile
 from .contact_sheet import write_contact_sheet
 from .loop import Batch, LoopOptions
-from .pictures import render_pixels, sample_picture
+from .pictures import PictureMix, render_pixels, sample_picture
+
+SHAPE_MIX = PictureMix(
+    crisp_content=0.3, crisp_turned=0.5, crisp_full=0, cue_full=0.2, cue_motion=0
+)
+"""Most of what videos show of shapes, and what is hardest: all angles."""
 
 _MAX_NOISE = 1.0
 _SCALE_WEIGHT = 1e-3
 _STAY_WEIGHT = 0.004
 _PLAIN_STEPS = 2500
-_COLOUR_WEIGHT = 8.0
-_FULL_SATURATION = 0.5
+_MUTED_SATURATION, _FULL_SATURATION = 0.1, 0.5
+_GROUND = -0.24
+_SHAPE_WEIGHT, _MIN_CONTRAST = 12.8, 0.5
 _REACH_PX = 7
 _HELD_OUT_SEED_OFFSET = 1
 _NUM_SHOWN = 6
@@ -43,8 +49,8 @@ class AutoencoderTask:
     left out.
 
     Our choice: no perceptual or adversarial loss. In its place w, which is 1 for the first 2500
-    steps from nothing and then 9 on and around coloured pixels: a shape covers a twentieth of the
-    picture, and a PSNR of 30 dB can be had with stars that look like hearts.
+    steps from nothing and then 6 to 18 on and around a shape, see `colour_weights`: it covers a
+    twentieth of the picture, and a PSNR of 30 dB can be had with stars that look like hearts.
 
     Args:
         config: Describes the autoencoder.
@@ -65,7 +71,8 @@ class AutoencoderTask:
     def make_batch(self, step: int) -> Batch:
         """Pictures, (b 3 h w), −1 to 1."""
         first, seed = step * self.options.batch_size, self.options.seed
-        pictures = [sample_picture(seed, first + n) for n in range(self.options.batch_size)]
+        numbers = range(first, first + self.options.batch_size)
+        pictures = [sample_picture(seed, number, SHAPE_MIX) for number in numbers]
         pixels = render_pixels(pictures, self.config.size_px)
         is_plain = self._before is None and step < _PLAIN_STEPS
         weights = torch.ones_like(pixels[:, :1]) if is_plain else colour_weights(pixels)
@@ -103,17 +110,26 @@ class AutoencoderTask:
 
 
 def colour_weights(pixels: Tensor) -> Tensor:
-    """Weights of pixels (b 3 h w) in −1…1: (b 1 h w), high on and beside saturated ones."""
+    """Weights of pixels (b 3 h w) in −1…1: (b 1 h w), 1 on the ground, high on and beside shapes.
+
+    1 + 12.8 / ‖colour − ground‖²: the same outline costs the same in every colour. Else green ones
+    are the first that an autoencoder gives up.
+    """
     saturation = (pixels.amax(dim=1, keepdim=True) - pixels.amin(dim=1, keepdim=True)) / 2
     # Backgrounds are muted, below a tenth; the least saturated colour of a shape has 0.55.
-    coloured = F.max_pool2d(saturation, _REACH_PX, stride=1, padding=_REACH_PX // 2)
-    return 1 + _COLOUR_WEIGHT * (coloured / _FULL_SATURATION).clamp(max=1)
+    span = _FULL_SATURATION - _MUTED_SATURATION
+    coloured = ((saturation - _MUTED_SATURATION) / span).clamp(0, 1)
+    contrast = (pixels - _GROUND).square().sum(dim=1, keepdim=True)
+    near = torch.cat([coloured, coloured * contrast], dim=1)
+    near = F.max_pool2d(near, _REACH_PX, stride=1, padding=_REACH_PX // 2)
+    coloured, contrast = near.split(1, dim=1)
+    return 1 + _SHAPE_WEIGHT * coloured / contrast.clamp(min=_MIN_CONTRAST)
 
 
 def held_out_pixels(config: BaseConfig, seed: int, count: int) -> Tensor:
     """Pictures of combinations that training never sees, (b 3 h w), −1 to 1."""
     stream = seed + _HELD_OUT_SEED_OFFSET
-    pictures = [sample_picture(stream, index, held_out=True) for index in range(count)]
+    pictures = [sample_picture(stream, index, SHAPE_MIX, held_out=True) for index in range(count)]
     return render_pixels(pictures, config.size_px)
 
 

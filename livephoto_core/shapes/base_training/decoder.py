@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..base_model import LATENT_SCALE, BaseConfig
-from .autoencoder import colour_weights, held_out_pixels, mean_psnr
+from .autoencoder import SHAPE_MIX, colour_weights, held_out_pixels, mean_psnr
 from .contact_sheet import write_contact_sheet
 from .loop import Batch, LoopOptions
 from .pictures import render_pixels, sample_picture
@@ -44,7 +44,8 @@ class DecoderTask:
     def make_batch(self, step: int) -> Batch:
         """Pictures, (b 3 h w), −1 to 1, others than the autoencoder has seen."""
         first, seed = step * self.options.batch_size, self.options.seed
-        pictures = [sample_picture(seed, first + n) for n in range(self.options.batch_size)]
+        numbers = range(first, first + self.options.batch_size)
+        pictures = [sample_picture(seed, number, SHAPE_MIX) for number in numbers]
         pixels = render_pixels(pictures, self.config.size_px)
         return {"pixels": pixels, "weights": colour_weights(pixels)}
 

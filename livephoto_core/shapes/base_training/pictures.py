@@ -16,9 +16,11 @@ from ..rendering import render_moments
 from ..scene import MOTIONS, NUM_FRAMES, Scene, with_motion
 from ..split import sample_evaluation_scene, sample_training_scene
 
-PictureKind = Literal["crisp_content", "crisp_full", "cue_full", "cue_motion"]
+PictureKind = Literal["crisp_content", "crisp_turned", "crisp_full", "cue_full", "cue_motion"]
 
+_TURNS = ("turn_clockwise", "turn_counterclockwise")
 _OF_FIRST_FRAMES = 0.5
+_TURN_AMOUNTS = (0.5, 1.0)
 _OTHER_AMOUNT = 0.5
 _KIND_STREAM, _CAPTION_STREAM = 1, 2
 
@@ -37,10 +39,11 @@ class PictureMix:
         cue_motion: Pictures with a cue, told by their motion alone.
     """
 
-    crisp_content: float = 0.25
-    crisp_full: float = 0.15
-    cue_full: float = 0.40
-    cue_motion: float = 0.20
+    crisp_content: float = 0.20
+    crisp_turned: float = 0.20
+    crisp_full: float = 0.10
+    cue_full: float = 0.35
+    cue_motion: float = 0.15
 
     def __post_init__(self) -> None:
         shares = vars(self).values()
@@ -74,12 +77,16 @@ def sample_picture(
         mix: Shares of the kinds.
         held_out: Whether to show only combinations that training never sees, rather than none.
     """
-    scene = (sample_evaluation_scene if held_out else sample_training_scene)(seed, index)
+    sample = sample_evaluation_scene if held_out else sample_training_scene
     shares = vars(mix or PictureMix())
     rng = np.random.default_rng((seed, index, _KIND_STREAM))
-    kind = rng.choice(list(shares), p=list(shares.values()))
+    kind: PictureKind = rng.choice(list(shares), p=list(shares.values())).item()
+    if kind == "crisp_turned":
+        scene = sample(seed, index, motions=_TURNS, amounts=_TURN_AMOUNTS)
+        return Picture(scene, kind, rng.uniform(0, NUM_FRAMES - 1))
     is_first = rng.random() < _OF_FIRST_FRAMES
-    return Picture(scene, str(kind), 0.0 if is_first else rng.uniform(0, NUM_FRAMES - 1))  # type: ignore[arg-type]
+    time = 0.0 if is_first else rng.uniform(0, NUM_FRAMES - 1)
+    return Picture(sample(seed, index), kind, time)
 
 
 def render_picture(picture: Picture, size_px: int) -> Tensor:
@@ -102,7 +109,11 @@ def picture_caption(picture: Picture, seed: int) -> str:
         picture: Its kind says what the sentence tells.
         seed: Picks the wording, 0 or more.
     """
-    tell = {"crisp_content": content_caption, "cue_motion": motion_caption}
+    tell = {
+        "crisp_content": content_caption,
+        "crisp_turned": content_caption,
+        "cue_motion": motion_caption,
+    }
     return tell.get(picture.kind, full_caption)(picture.scene, seed)
 
 

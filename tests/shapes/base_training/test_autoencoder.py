@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -52,12 +50,21 @@ def test_psnr_of_a_known_error():
 
 
 @pytest.mark.parametrize("colour", COLOURS)
-def test_a_shape_of_any_colour_counts_nine_times_and_the_ground_once(colour):
-    scene = dataclasses.replace(sample_training_scene(0, 0, motions=("still",)), colour=colour)
+def test_a_shape_counts_the_more_the_less_its_colour_differs_from_the_ground(colour):
+    ground, paint = torch.tensor(0.38), torch.tensor(COLOURS[colour])
+    picture = ground.expand(32, 32, 3).clone()
+    picture[8:24, 8:24] = paint
+    weights = colour_weights(picture.movedim(-1, 0)[None] * 2 - 1)[0, 0]
+    difference = (2 * (paint - ground)).square().sum().item()
+    assert weights[16, 16].item() == pytest.approx(1 + 12.8 / difference)
+    assert weights[16, 6] == weights[16, 16]
+    assert weights[2, 2] == 1
+
+
+def test_the_ground_counts_once():
+    scene = sample_training_scene(0, 0, motions=("still",))
     weights = colour_weights(render_clip(scene, num_frames=1).movedim(-1, 1) * 2 - 1)[0, 0]
-    x, y = (round(share * len(weights)) for share in scene.centre)
-    assert weights[y, x] == 9
-    assert weights[0, 0] < 2
+    assert weights[0, 0] == 1
 
 
 def test_latents_are_decoded_under_noise_that_grows_with_them():
