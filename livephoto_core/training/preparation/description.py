@@ -32,11 +32,12 @@ def write_description(output: Path, parts: Iterable[PartProgress], facts: dict[s
     Returns:
         The number of clips.
     Raises:
-        ValueError: If there is no clip at all.
+        ValueError: If there is no clip at all, or a part has lost a shard; nothing is written.
     """
     histogram = SsimHistogram()
     shards = []
     for part in parts:
+        part.check()
         for record in part.records():
             histogram.add(record.ssim)
             shards.append({"name": record.name, "num_clips": record.num_clips})

@@ -18,14 +18,16 @@ MAX_TEXT_TOKENS = 3 * 77
 
 
 class PartWriter:
-    """Writes one machine's part, continuing after its last complete shard.
+    """Writes shards of one machine's part, from one of them on.
 
     Batches never reach over the end of a shard: a shard then depends on nothing but the videos from
     where the last one ended, and is the same bytes whether or not the run was ever interrupted.
 
     Args:
-        progress: The part, with what is already there.
+        progress: The part.
         encoder: Of frames and captions.
+        rejected: Gets what is left out; closed at the end.
+        num_shards: Shards that come before.
         clips_per_shard: Clips in every shard but the last.
         clips_per_batch: Clips encoded at once.
     """
@@ -34,23 +36,21 @@ class PartWriter:
         self,
         progress: PartProgress,
         encoder: ClipEncoder,
+        rejected: RejectedList,
         *,
+        num_shards: int,
         clips_per_shard: int,
         clips_per_batch: int,
     ) -> None:
-        self.last_record: ShardRecord | None = None
-        self._num_shards = 0
-        for self.last_record in progress.records():
-            self._num_shards += 1
+        self.num_shards = num_shards
         self._progress = progress
         self._encoder = encoder
+        self._rejected = rejected
         self._clips_per_shard = clips_per_shard
         self._clips_per_batch = clips_per_batch
         self._pending: list[tuple[VideoSource, Example]] = []
         self._shard: ShardWriter | None = None
         self._last_source: VideoSource | None = None
-        keep_bytes = self.last_record.rejected_bytes if self.last_record else 0
-        self._rejected = RejectedList(progress.rejected_path, keep_bytes=keep_bytes)
 
     def __enter__(self) -> PartWriter:
         return self
@@ -106,7 +106,7 @@ class PartWriter:
             self._rejected.add(source=source.name, reason=reason)
             return
         if self._shard is None:
-            self._shard = ShardWriter(self._progress.shard_path(self._num_shards))
+            self._shard = ShardWriter(self._progress.shard_path(self.num_shards))
         self._shard.add(sample)
 
     def _close(self, shard: ShardWriter) -> None:
@@ -122,5 +122,5 @@ class PartWriter:
         )
         self._progress.save(record)
         shard.publish()
-        self._num_shards += 1
+        self.num_shards += 1
         self._shard = None

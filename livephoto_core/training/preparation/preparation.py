@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -16,10 +20,12 @@ from .clip_sampling import ClipConfig
 from .description import EMPTY_TEXT_FILE, write_description
 from .encoder import ClipEncoder
 from .part_writer import PartWriter
-from .progress import PartProgress, ShardRecord, check_settings
+from .progress import PartProgress, RejectedList, ShardRecord, check_settings
 from .shards import half_precision_npy
 from .sources import SourceConfig, VideoSource, iterate_sources
 from .worker_pool import WorkerPool
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,8 @@ def prepare(config: PreparationConfig, encoder: ClipEncoder) -> PreparationResul
     """Writes the data set, or what is still missing of it.
 
     Whoever completes the last part also writes dataset.json. Killed at any moment and started
-    again, it ends with the same bytes as a run in one go.
+    again, it ends with the same bytes as a run in one go. Shards that a complete part has lost
+    since, or that were cut short, are made anew, and nothing else.
 
     Raises:
         ValueError: Naming the option that is wrong, before the first video is read; or if no video
@@ -90,12 +97,14 @@ def prepare(config: PreparationConfig, encoder: ClipEncoder) -> PreparationResul
             empty_text = half_precision_npy(encoder.encode_text(""))
             write_atomically(config.output / EMPTY_TEXT_FILE, empty_text)
             _prepare_part(config, encoder, part)
+        else:
+            _mend_part(config, encoder, part)
     summary = part.summary
     assert summary is not None, "the part has just been completed"
     num_clips = None
     if all(other.summary is not None for other in parts):
         num_clips = write_description(config.output, parts, facts)
-    return PreparationResult(**summary, num_clips=num_clips)
+    return PreparationResult(summary["num_videos"], summary["num_rejected"], num_clips)
 
 
 def _facts(config: PreparationConfig, encoder: ClipEncoder) -> dict[str, Any]:
@@ -134,30 +143,76 @@ def _settings(config: PreparationConfig, facts: dict[str, Any]) -> dict[str, Any
 
 def _prepare_part(config: PreparationConfig, encoder: ClipEncoder, part: PartProgress) -> None:
     num_videos = sum(1 for _ in iterate_sources(config.sources))
+    [(num_shards, last)] = deque(enumerate(part.records(), start=1), maxlen=1) or [(0, None)]
+    rejected = RejectedList(part.rejected_path, keep_bytes=last.rejected_bytes if last else 0)
     with ExitStack() as stack:
-        writer = PartWriter(
-            part,
-            encoder,
-            clips_per_shard=config.clips_per_shard,
-            clips_per_batch=config.clips_per_batch,
-        )
-        stack.enter_context(writer)
+        writer = stack.enter_context(_writer(config, encoder, part, rejected, num_shards))
         bar = stack.enter_context(tqdm(total=num_videos, unit="video", desc="Preparing"))
         pool = stack.enter_context(WorkerPool(config.num_workers, config.clips))
         sources = iterate_sources(config.sources)
-        if writer.last_record is not None:
-            bar.update(_skip(sources, writer.last_record))
+        bar.update(_skip(sources, last))
         for source, outcome in pool.map(sources):
             writer.take(source, outcome)
             bar.update()
         writer.finish()
     with part.rejected_path.open("rb") as file:
         num_rejected = sum(1 for _ in file)
-    part.complete(num_videos=num_videos, num_rejected=num_rejected)
+    part.complete(num_videos=num_videos, num_rejected=num_rejected, num_shards=writer.num_shards)
 
 
-def _skip(sources: Iterator[VideoSource], record: ShardRecord) -> int:
+def _mend_part(config: PreparationConfig, encoder: ClipEncoder, part: PartProgress) -> None:
+    """Makes the shards anew that a complete part has lost; each needs the end of the one before."""
+    lost: list[tuple[int, ShardRecord | None, ShardRecord]] = []
+    before = None
+    for number, record in enumerate(part.published()):
+        if not part.is_intact(record):
+            lost.append((number, before, record))
+        before = record
+    if not lost:
+        return
+    _log.warning("%d shards are missing or cut short: they are made anew.", len(lost))
+    with WorkerPool(config.num_workers, config.clips) as pool:
+        for number, before, record in tqdm(lost, unit="shard", desc="Mending"):
+            sources = iterate_sources(config.sources)
+            _skip(sources, before)
+            last = record.position
+            wanted = takewhile(lambda source, last=last: source.position <= last, sources)
+            with TemporaryDirectory() as folder:
+                # What is left out is listed already.
+                rejected = RejectedList(Path(folder) / "rejected", keep_bytes=0)
+                with _writer(config, encoder, part, rejected, number) as writer:
+                    for source, outcome in pool.map(wanted):
+                        writer.take(source, outcome)
+                    writer.finish()
+            part.save(record)
+            if not part.is_intact(record):
+                raise ValueError(
+                    f"--source: its videos no longer give the clips of {record.name}. Put them "
+                    "back as they were, or give another --output."
+                )
+
+
+def _writer(
+    config: PreparationConfig,
+    encoder: ClipEncoder,
+    part: PartProgress,
+    rejected: RejectedList,
+    num_shards: int,
+) -> PartWriter:
+    return PartWriter(
+        part,
+        encoder,
+        rejected,
+        num_shards=num_shards,
+        clips_per_shard=config.clips_per_shard,
+        clips_per_batch=config.clips_per_batch,
+    )
+
+
+def _skip(sources: Iterator[VideoSource], record: ShardRecord | None) -> int:
     """Moves on to the first entry after the record's shard; returns how many came before it."""
+    if record is None:
+        return 0
     for count, source in enumerate(sources, start=1):
         if source.position < record.position:
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -66,10 +67,23 @@ class PartProgress:
 
     def records(self) -> Iterator[ShardRecord]:
         """The complete shards, in order, up to the first that is missing or cut short."""
-        number = 0
-        while (record := self._record(number)) is not None:
+        for record in self.published():
+            if not self.is_intact(record):
+                return
             yield record
-            number += 1
+
+    def published(self) -> Iterator[ShardRecord]:
+        """All records, in order, whatever has become of their shards."""
+        for number in itertools.count():
+            path = self._record_path(self.shard_path(number).name)
+            if not path.is_file():
+                return
+            yield ShardRecord(**json.loads(path.read_text()))
+
+    def is_intact(self, record: ShardRecord) -> bool:
+        """Whether its shard is there, as long as it was when it was written."""
+        shard = self._output / record.name
+        return shard.is_file() and shard.stat().st_size == record.num_bytes
 
     def save(self, record: ShardRecord) -> None:
         """Stores a record; its shard must be published next."""
@@ -78,14 +92,37 @@ class PartProgress:
 
     @property
     def summary(self) -> dict[str, int] | None:
-        """{"num_videos", "num_rejected"} once the part is complete."""
+        """What `complete` was given, once the part is complete."""
         path = self._summary_path
         return json.loads(path.read_text()) if path.is_file() else None
 
-    def complete(self, *, num_videos: int, num_rejected: int) -> None:
+    def complete(self, *, num_videos: int, num_rejected: int, num_shards: int) -> None:
         """Marks the part as complete."""
-        summary = {"num_videos": num_videos, "num_rejected": num_rejected}
+        summary = {
+            "num_videos": num_videos,
+            "num_rejected": num_rejected,
+            "num_shards": num_shards,
+        }
         write_atomically(self._summary_path, json.dumps(summary).encode())
+
+    def check(self) -> None:
+        """Raises ValueError if a complete part is one no more; the message names what is lost."""
+        num_shards = 0
+        for record in self.published():
+            if not self.is_intact(record):
+                raise ValueError(
+                    f"--output: {record.name} is missing or was cut short. Prepare again with that "
+                    "part's --shard-of, which makes it anew."
+                )
+            num_shards += 1
+        # Parts of earlier versions do not know how many they had.
+        expected = (self.summary or {}).get("num_shards", num_shards)
+        if num_shards != expected:
+            path = self._record_path(self.shard_path(num_shards).name)
+            raise ValueError(
+                f"--output: {path} is missing, the record of one of {expected} shards. Put it back "
+                "from a copy, or prepare into another --output."
+            )
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -109,14 +146,6 @@ class PartProgress:
 
     def _record_path(self, shard_name: str) -> Path:
         return self._output / FOLDER / f"{shard_name}.json"
-
-    def _record(self, number: int) -> ShardRecord | None:
-        shard = self.shard_path(number)
-        path = self._record_path(shard.name)
-        if not shard.is_file() or not path.is_file():
-            return None
-        record = ShardRecord(**json.loads(path.read_text()))
-        return record if record.num_bytes == shard.stat().st_size else None
 
 
 class RejectedList:

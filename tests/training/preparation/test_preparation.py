@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -224,6 +225,60 @@ def test_complete_data_set_is_left_as_it_is(videos, prepared, encoder):
     before = data_files(output)
     assert prepare_tiny(videos, output, encoder=encoder) == result
     assert data_files(output) == before
+
+
+def test_shards_lost_from_a_complete_data_set_are_made_anew_and_no_others(
+    videos, prepared, encoder, tmp_path, caplog
+):
+    output = tmp_path / "set"
+    shutil.copytree(prepared[0], output)
+    (output / "clips-000001.tar").unlink()
+    cut = output / "clips-000003.tar"
+    cut.write_bytes(cut.read_bytes()[:5000])
+    kept = [output / "clips-000000.tar", output / "clips-000002.tar"]
+    modified = [path.stat().st_mtime_ns for path in kept]
+    assert prepare_tiny(videos, output, encoder=encoder) == prepared[1]
+    assert data_files(output) == data_files(prepared[0])
+    assert [path.stat().st_mtime_ns for path in kept] == modified
+    assert "2 shards are missing or cut short" in caplog.text
+
+
+def test_lost_shard_of_a_changed_source_leaves_the_description_as_it_was(
+    videos, prepared, encoder, tmp_path
+):
+    manifest = tmp_path / "clips.jsonl"
+    entries = [{"video": str(videos / f"{i:02d}.mp4"), "caption": "x"} for i in range(7)]
+    manifest.write_text("\n".join(map(json.dumps, entries)))
+    output = tmp_path / "set"
+    prepare_tiny(manifest, output, encoder=encoder)
+    description = (output / "dataset.json").read_bytes()
+    (output / "clips-000001.tar").unlink()
+    entries[4]["video"] = "nowhere.mp4"
+    manifest.write_text("\n".join(map(json.dumps, entries)))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no longer give the clips of clips-000001.tar"):
+            prepare_tiny(manifest, output, encoder=encoder)
+    assert (output / "dataset.json").read_bytes() == description
+
+
+def test_data_set_is_not_described_while_another_part_lacks_a_shard(videos, encoder, tmp_path):
+    output = tmp_path / "set"
+    for part in ((1, 2), (2, 2)):
+        prepare_tiny(videos, output, part=part, encoder=encoder)
+    description = (output / "dataset.json").read_bytes()
+    shard = output / "clips-1of2-000000.tar"
+    content = shard.read_bytes()
+    shard.unlink()
+    with pytest.raises(ValueError, match="clips-1of2-000000.tar is missing .* --shard-of"):
+        prepare_tiny(videos, output, part=(2, 2), encoder=encoder)
+    assert (output / "dataset.json").read_bytes() == description
+    prepare_tiny(videos, output, part=(1, 2), encoder=encoder)
+    assert shard.read_bytes() == content
+    record = output / "progress" / "clips-1of2-000000.tar.json"
+    record.unlink()
+    with pytest.raises(ValueError, match="clips-1of2-000000.tar.json is missing"):
+        prepare_tiny(videos, output, part=(2, 2), encoder=encoder)
+    assert (output / "dataset.json").read_bytes() == description
 
 
 def test_parts_of_several_machines_make_one_data_set(videos, prepared, encoder, tmp_path):
