@@ -52,7 +52,7 @@ class MotionIntensity(io.ComfyNode):
         """Measures, draws, and looks up what was asked for."""
         own_edges = livephoto and livephoto.config.ssim_edges
         edges = own_edges or DEFAULT_EDGES
-        ssim = frame_pair_ssim(images).tolist()
+        ssim = frame_pair_ssim(images[..., :3]).tolist()
         mean = sum(ssim) / len(ssim)
         level = motion_level(mean, edges)
         chart = ssim_chart(ssim, level, edges)

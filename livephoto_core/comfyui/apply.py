@@ -147,7 +147,7 @@ def _run_opener(
     def open_run(executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         guider = executor.class_obj
         model, num_frames = guider.model_patcher, noise.shape[0]
-        check_one_gpu(model)
+        check_one_gpu(model, livephoto)
         check_not_compiled(model, guider.model_options)
         windows = guider.model_options.get("context_handler")
         if windows is None or num_frames < 2:

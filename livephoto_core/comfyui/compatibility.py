@@ -87,12 +87,22 @@ def check_model(model: ModelPatcher, config: LivePhotoConfig) -> None:
         )
 
 
-def check_one_gpu(model: ModelPatcher) -> None:
-    """Raises ValueError if ComfyUI was told to spread the model over several GPUs."""
+def check_one_gpu(model: ModelPatcher, livephoto: LivePhotoModel) -> None:
+    """Raises ValueError if ComfyUI was told to run the model on several GPUs, or on another one.
+
+    Without dynamic VRAM the checkpoint's weights follow the model, layer by layer; under it they
+    belong to the memory of the device they were made for.
+    """
     if model.get_additional_models_with_key("multigpu"):
         raise ValueError(
             "model: it is spread over several GPUs, LivePhoto runs on one. Remove the MultiGPU "
             "node."
+        )
+    device = livephoto.patcher.load_device
+    if model.is_dynamic() and model.load_device != device:
+        raise ValueError(
+            f"model: it runs on {model.load_device}, {livephoto.name} on {device}. Remove Select "
+            "Model Device."
         )
 
 

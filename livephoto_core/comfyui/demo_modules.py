@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import comfy.ops
 import torch
 from comfy.ldm.models.autoencoder import AutoencoderKL
 from comfy.ldm.modules.attention import SpatialTransformer
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from ..models.config import UNetLayout
 from ..shapes.base_model import BaseConfig, BaseModelFile
+from .allocating_layers import AllocatingLayers
 from .demo_text import NUM_TOKENS
 from .differentiable_attention import differentiable_attention
 
@@ -73,8 +73,7 @@ def autoencoder_params(config: BaseConfig) -> dict[str, Any]:
 
 def build_unet(config: BaseConfig, *, device: str = "cpu") -> UNetModel:
     """The UNet in fp32, its weights not yet set."""
-    operations = comfy.ops.disable_weight_init
-    return UNetModel(**unet_config(config.unet), device=device, operations=operations)
+    return UNetModel(**unet_config(config.unet), device=device, operations=AllocatingLayers)
 
 
 def build_autoencoder(config: BaseConfig) -> AutoencoderKL:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
-import comfy.ops
 import torch
 from comfy.clip_model import CLIPTextModel
 from comfy.sd1_clip import SD1Tokenizer
 from torch import Tensor, nn
 
 from ..shapes.base_model import END_TOKEN, START_TOKEN, BaseConfig
+from .allocating_layers import AllocatingLayers
 
 NUM_TOKENS = 77
 UNKNOWN_ROW = 0
@@ -33,7 +33,7 @@ def text_encoder_params(config: BaseConfig) -> dict[str, Any]:
     }
 
 
-class _LayerNorm(comfy.ops.disable_weight_init.LayerNorm):
+class _LayerNorm(AllocatingLayers.LayerNorm):
     """Keeps a copy of what it normalised: CLIPLayer then adds to its input in place."""
 
     def forward(self, *args: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ class _LayerNorm(comfy.ops.disable_weight_init.LayerNorm):
         return super().forward(x.clone() if torch.is_grad_enabled() else x)
 
 
-class _TextOperations(comfy.ops.disable_weight_init):
+class _TextOperations(AllocatingLayers):
     LayerNorm = _LayerNorm
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
+import torch
+from comfy.patcher_extension import CallbacksMP
 from torch import Tensor
 
 from ..checkpoints import describe, merge_motion_lora, read_checkpoint, read_motion_lora
@@ -88,4 +90,15 @@ def livephoto_from_weights(
     patcher = comfy.model_patcher.CoreModelPatcher(
         parts, load_device=load_device, offload_device=offload_device
     )
+    patcher.add_callback_with_key(CallbacksMP.ON_LOAD, "livephoto", _load_buffers)
     return LivePhotoModel(name=name, config=config, patcher=patcher)
+
+
+def _load_buffers(patcher: ModelPatcher, device: torch.device | None, *_: Any) -> None:
+    """Takes buffers along, a few MB.
+
+    Where memory is short ComfyUI loads layers one by one, and knows only those with weights.
+    """
+    for module in patcher.model.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(module, name, buffer.to(device))

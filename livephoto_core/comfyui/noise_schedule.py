@@ -32,6 +32,12 @@ class ModelSampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_samp
         self.sigmas = sigmas.float()
         self.log_sigmas = sigmas.log().float()
 
+    def timestep(self, sigma: Tensor) -> Tensor:
+        """The timestep whose σ is nearest."""
+        # Looked up where sigma is: a table on the CPU would make it wait for the GPU, in each call.
+        self.log_sigmas = self.log_sigmas.to(sigma.device)
+        return super().timestep(sigma)
+
     def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
         """Ignores what ComfyUI writes back; see the class."""
 

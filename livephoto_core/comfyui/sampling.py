@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import comfy.sample
 import comfy.samplers
 import comfy.utils
+from comfy.sampler_helpers import cond_has_hooks
 from torch import Tensor
 
 from .apply import apply_livephoto, empty_latent
@@ -60,6 +61,10 @@ def sample_livephoto(
     """
     _check_known("sampler_name", sampler_name, SAMPLERS)
     _check_known("scheduler", scheduler, SCHEDULERS)
+    if model.is_dynamic() and any(map(cond_has_hooks, (positive, negative))):
+        # What ComfyUI would do with the clone: read the whole checkpoint again. It remembers the
+        # result on the MODEL that it is asked of, and the clone is gone after the run.
+        model = model.get_non_dynamic_delegate()
     patched = apply_livephoto(model, livephoto, reference, motion_intensity)
     latent = empty_latent(reference, num_frames)
     samples = latent["samples"]

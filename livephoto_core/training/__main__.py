@@ -6,7 +6,10 @@ import argparse
 import importlib
 import logging
 import os
+import signal
 import sys
+
+from .stop_signals import TrainingStopped
 
 _COMMANDS = {
     "prepare": (".preparation.command", "turn videos with captions into a data set"),
@@ -32,6 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, FloatingPointError) as error:
         logging.getLogger(__name__).error("%s", error)
         return 1
+    except TrainingStopped as stopped:
+        logging.getLogger(__name__).info("%s", stopped)
+        # As a shell counts a process that a signal has ended.
+        return 128 + (stopped.number or signal.SIGTERM)
     return 0
 
 

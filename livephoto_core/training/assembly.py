@@ -29,9 +29,12 @@ _log = logging.getLogger(__name__)
 NamedEncoder = tuple[str, Dinov2Model]
 
 
-def from_files(config: TrainingConfig) -> Ingredients:
+def from_files(config: TrainingConfig, *, resume: bool = False) -> Ingredients:
     """Opens everything that `config.files` names.
 
+    Args:
+        config: All options.
+        resume: Whether the training has begun: then its state stands for `files.init_from`.
     Raises:
         ValueError: If a file is not what its option asks for.
     """
@@ -46,7 +49,7 @@ def from_files(config: TrainingConfig) -> Ingredients:
         model=model,
         clips=clips,
         encoder=encoder,
-        initial=read_checkpoint(files.init_from) if files.init_from else None,
+        initial=read_checkpoint(files.init_from) if files.init_from and not resume else None,
         make_samples=SampleVideos(
             model, clips, encoder=encoder and encoder[1], vae=vae, cfg=config.run.sample_cfg
         ),

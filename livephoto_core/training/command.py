@@ -45,16 +45,17 @@ def run(namespace: argparse.Namespace) -> None:
     """
     config = configuration(namespace)
     config.check()
-    config.check_files()
+    resume = namespace.resume is not None
+    config.check_files(resume=resume)
     _check_processes()
     # Imported here: ComfyUI has to be found first, and the options checked before it is.
     from ..comfyui.standalone import use_comfyui
 
-    use_comfyui(namespace.comfyui, device="cuda" if torch.cuda.is_available() else "cpu")
+    use_comfyui(namespace.comfyui, device=_choose_device())
     from .assembly import from_files
     from .loop import train
 
-    folder = train(config, from_files(config), resume=namespace.resume is not None)
+    folder = train(config, from_files(config, resume=resume), resume=resume)
     logging.getLogger(__name__).info("Done: checkpoints are in %s.", folder / "checkpoints")
 
 
@@ -66,6 +67,14 @@ def _check_processes() -> None:
             f"--nproc_per_node {num_processes}: {num_gpus} GPU(s) for {num_processes} processes. "
             'Start one for each GPU, or set CUDA_VISIBLE_DEVICES="" to train on the CPU.'
         )
+
+
+def _choose_device() -> str:
+    if not torch.cuda.is_available():
+        return "cpu"
+    # ComfyUI opens the current GPU when it is imported: each process shall open its own.
+    torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    return "cuda"
 
 
 def configuration(namespace: argparse.Namespace) -> TrainingConfig:
@@ -83,7 +92,13 @@ def configuration(namespace: argparse.Namespace) -> TrainingConfig:
     given = {name: getattr(namespace, name) for name in _FILES}
     files = [f"files.{name}={path}" for name, path in given.items() if path is not None]
     moved = [f"files.output={namespace.resume}"] if namespace.resume else []
+    begun = config.files.init_from
     config = set_options(config, [*moved, *files, *namespace.set])
+    if namespace.resume and config.files.init_from != begun:
+        raise ValueError(
+            f"files.init_from is {config.files.init_from}, but the training in {namespace.resume} "
+            f"was started with {begun}, and goes on from its own state. Leave it out."
+        )
     if namespace.resume and config.files.output != namespace.resume:
         raise ValueError(
             f"files.output is {config.files.output}, but --resume goes on in {namespace.resume}. "

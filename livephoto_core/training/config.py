@@ -40,12 +40,17 @@ class FileOptions:
     content_encoder: str | None = None
     init_from: str | None = None
 
-    def check(self) -> None:
-        """Raises ValueError naming the option that is missing or leads nowhere."""
+    def check(self, *, resume: bool = False) -> None:
+        """Raises ValueError naming the option that is missing or leads nowhere.
+
+        Args:
+            resume: Whether the training has begun: it needs `init_from` no more.
+        """
         for name in ("data", "base", "output"):
             if not getattr(self, name):
                 raise ValueError(f"files.{name} is needed: give --set files.{name}=PATH.")
-        for name in ("data", "base", "content_encoder", "init_from"):
+        needed = ("data", "base", "content_encoder", *(() if resume else ("init_from",)))
+        for name in needed:
             path = getattr(self, name)
             if path is not None and not Path(path).exists():
                 raise ValueError(f"files.{name}: {path} does not exist.")
@@ -144,9 +149,9 @@ class TrainingConfig:
                 f"to {max(0, self.run.steps - warmup)} or less."
             )
 
-    def check_files(self) -> None:
+    def check_files(self, *, resume: bool = False) -> None:
         """Raises ValueError naming the option to change, for a training from files."""
-        self.files.check()
+        self.files.check(resume=resume)
         assert self.files.base, "just checked"
         is_tiny_base = is_base_model(self.files.base)
         if is_tiny_base and self.files.content_encoder is not None:

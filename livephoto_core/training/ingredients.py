@@ -78,7 +78,7 @@ def make_parts(
         config: Options.
         ingredients: Base model, clips, content encoder and initial checkpoint.
         saved: Describes the parts of a training that is resumed: they are built as they were and
-            wait for their weights.
+            wait for their weights, whatever the checkpoint was that they started from.
     Raises:
         ValueError: If options, base model, clips and initial checkpoint do not fit each other.
     """
@@ -95,7 +95,7 @@ def make_parts(
         facts=facts,
         encoder=encoder and (encoder[0], encoder[1].config.hidden_size),
         schedule=config.noise.schedule,
-        initial=initial and initial.config,
+        initial=saved or (initial and initial.config),
     )
     if saved is None:
         return build_parts(described, seed=config.run.seed, initial=initial)

@@ -23,6 +23,7 @@ from .loss import ClipLoss, Draws, draw
 from .optimiser import make_optimiser, set_learning_rate, update_ema
 from .parts import freeze, trainable
 from .state import STATE_FILE, Progress, SavedState, checkpoint_path, save_checkpoint, save_state
+from .stop_signals import StopRequest, TrainingStopped, watch_signals
 
 
 def train(config: TrainingConfig, ingredients: Ingredients, *, resume: bool = False) -> Path:
@@ -36,6 +37,7 @@ def train(config: TrainingConfig, ingredients: Ingredients, *, resume: bool = Fa
         ValueError: If options, model, clips and initial checkpoint do not fit each other; nothing
             is written then.
         FloatingPointError: If the loss is no longer a number.
+        TrainingStopped: If a signal asked it to stop; the state is saved then.
     """
     training = Training(config, ingredients, resume=resume)
     try:
@@ -79,7 +81,15 @@ class Training:
             self._log = TrainingLog(self.folder, self.progress.step)
 
     def run(self) -> None:
-        """All steps that are left."""
+        """All steps that are left.
+
+        Raises:
+            TrainingStopped: After SIGTERM or Ctrl-C, to any process: the step is done, and saved.
+        """
+        with watch_signals() as asked:
+            self._run(asked)
+
+    def _run(self, asked: StopRequest) -> None:
         options = self.config.run
         batches = prefetch(self.clips, self._numbers(), num_threads=options.num_threads)
         meter = Meter()
@@ -94,6 +104,9 @@ class Training:
                     self.save()
                 if options.sample_every and step % options.sample_every == 0:
                     self._sample()
+                if step < options.steps and self._is_anyone(asked):
+                    self.save()
+                    raise TrainingStopped(self.folder, step, asked.signal)
 
     def save(self) -> None:
         """Writes a checkpoint and the state, from the first process."""
@@ -200,6 +213,13 @@ class Training:
         )
         device = self.accelerator.device
         return clips.to(device), draws.to(device)
+
+    def _is_anyone(self, asked: StopRequest) -> bool:
+        """Whether any process was asked to stop: all of them save, or none."""
+        number = torch.tensor(asked.signal, device=self.accelerator.device)
+        if self.accelerator.num_processes > 1:
+            number = cast("Tensor", self.accelerator.reduce(number, reduction="sum"))
+        return bool(number.item())
 
     def _write_log(self, meter: Meter) -> None:
         step, every = self.progress.step, self.config.run.sensitivity_every

@@ -12,6 +12,7 @@ from comfy_extras.nodes_torch_compile import TorchCompileModel
 
 from livephoto_core.comfyui import compatibility
 from livephoto_core.comfyui.apply import apply_livephoto
+from livephoto_core.comfyui.compatibility import check_one_gpu
 from livephoto_core.models.config import UNetLayout
 from tests.comfyui.sampling import sample
 from tests.comfyui.sd15_checkpoint import small_model
@@ -62,6 +63,15 @@ def test_model_spread_over_several_gpus_is_refused(model, livephoto):
     applied.set_additional_models("multigpu", [model])
     with pytest.raises(ValueError, match="Remove the MultiGPU node"):
         sample(applied)
+
+
+def test_model_on_another_device_is_refused_under_dynamic_vram(model, livephoto, monkeypatch):
+    moved = model.clone()
+    moved.load_device = torch.device("meta")
+    check_one_gpu(moved, livephoto)
+    monkeypatch.setattr(moved, "is_dynamic", lambda: True)
+    with pytest.raises(ValueError, match="runs on meta, .* on cpu. Remove Select Model Device"):
+        check_one_gpu(moved, livephoto)
 
 
 def test_unet_called_around_the_samplers_is_refused(model, livephoto):

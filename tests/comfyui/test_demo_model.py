@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 import comfy.lora
+import comfy.memory_management
+import comfy.model_management
+import comfy.ops
 import comfy.sd
 import latent_preview
 import pytest
@@ -16,6 +19,7 @@ import torch
 from comfy.cli_args import LatentPreviewMethod
 
 import nodes as comfy_nodes
+from livephoto_core.checkpoints import read_checkpoint
 from livephoto_core.checkpoints.errors import CheckpointError
 from livephoto_core.checkpoints.safetensors_writer import write_safetensors
 from livephoto_core.comfyui.apply import apply_livephoto
@@ -30,6 +34,7 @@ from livephoto_core.comfyui.demo_modules import (
     unet_config,
 )
 from livephoto_core.comfyui.demo_text import TextEncoder, clip_tokens, embedding_rows
+from livephoto_core.comfyui.livephoto_model import load_livephoto
 from livephoto_core.comfyui.reference import encode_reference
 from livephoto_core.models.config import (
     ContentConfig,
@@ -44,6 +49,7 @@ from livephoto_core.shapes.base_model import (
     open_base_model,
     write_base_model,
 )
+from livephoto_core.shapes.shipped import LIVEPHOTO_PATH
 from tests.comfyui.sampling import sample
 from tests.comfyui.tiny_models import tiny_livephoto
 from tests.models.random_weights import randomise
@@ -103,6 +109,26 @@ def livephoto_for(config: BaseConfig):
         text_reweighting=TextReweightingConfig(num_heads=4),
     )
     return tiny_livephoto(parts)
+
+
+# What ComfyUI does on most GPUs
+
+
+def test_files_load_under_dynamic_vram_where_layers_have_no_weights_before(monkeypatch, path, demo):
+    monkeypatch.setattr(comfy.memory_management, "aimdo_enabled", True)
+    monkeypatch.setattr(comfy.model_management, "WINDOWS", True)  # 0.18.0 does it there only
+    lazy = comfy.ops.disable_weight_init.Linear(2, 2)
+    assert lazy.weight is None
+    model, clip, vae, encoder = load_demo_model(path)
+    for loaded, before in ((model, demo[0]), (encoder.patcher, demo[3].patcher)):
+        expected = before.model.state_dict()
+        assert expected.keys() == loaded.model.state_dict().keys()
+        for name, weight in loaded.model.state_dict().items():
+            assert torch.equal(weight, expected[name])
+    assert torch.equal(encode_text(clip, SENTENCE)[0][0], encode_text(demo[1], SENTENCE)[0][0])
+    assert torch.equal(vae.decode(torch.ones(1, 4, 8, 8)), demo[2].decode(torch.ones(1, 4, 8, 8)))
+    parts = load_livephoto(LIVEPHOTO_PATH).parts.state_dict()
+    assert parts.keys() == read_checkpoint(LIVEPHOTO_PATH).state_dict.keys()
 
 
 # The same mathematics in training and in ComfyUI

@@ -9,6 +9,7 @@ import weakref
 import comfy.model_management
 import pytest
 import torch
+from comfy.patcher_extension import CallbacksMP
 
 from livephoto_core.comfyui.apply import apply_livephoto
 from tests.comfyui.sampling import sample
@@ -39,6 +40,13 @@ def fail_at(model, hook: str, call: int, error: type[BaseException]):
 
         broken.add_wrapper_with_key(hook, "test", wrapper)
     return broken
+
+
+def test_positional_encodings_go_where_the_weights_go():
+    patcher = tiny_livephoto(FULL).patcher
+    for loaded in patcher.get_all_callbacks(CallbacksMP.ON_LOAD):
+        loaded(patcher, torch.device("meta"), 0, False, False)
+    assert {buffer.device.type for buffer in patcher.model.buffers()} == {"meta"}
 
 
 def test_base_is_bit_identical_after_twenty_runs_that_failed_anywhere():

@@ -44,6 +44,18 @@ def test_measures_by_itself_and_names_its_scale(every_comfyui_server, inputs, sc
     assert len(outputs["images"]) == 1, "the chart"
 
 
+def test_frames_with_alpha_are_measured_without_it(comfyui_server):
+    graph = still_clip()
+    graph["5"] = {"class_type": "ImageToMask", "inputs": {"image": ["3", 0], "channel": "red"}}
+    graph["6"] = {
+        "class_type": "JoinImageWithAlpha",
+        "inputs": {"image": ["3", 0], "alpha": ["5", 0]},
+    }
+    graph[MEASURE]["inputs"]["images"] = ["6", 0]
+    outputs = comfyui_server.client().run_workflow(graph).outputs[MEASURE]
+    assert said(outputs)["ssim"] == 1.0
+
+
 def test_only_the_chart_counts_as_a_file(comfyui_server):
     result = comfyui_server.client().run_workflow(still_clip())
     count, preview = get_outputs_summary({MEASURE: result.outputs[MEASURE]})

@@ -52,6 +52,13 @@ def test_schedules_stay_apart_under_dynamic_vram(dynamic_patcher, order):
     assert pia.get_model_object("model_sampling").sigmas[-1].item() == pytest.approx(25.1461, 1e-4)
 
 
+def test_timesteps_are_looked_up_where_sigma_is():
+    sampling = ModelSampling("linear")
+    assert sampling.timestep(sampling.sigmas[[0, 500, 999]]).tolist() == [0, 500, 999]
+    assert sampling.timestep(torch.ones(2, device="meta")).device.type == "meta"
+    assert sampling.log_sigmas.device.type == "meta"
+
+
 def test_written_back_buffers_are_ignored():
     sampling = ModelSampling("linear")
     comfy.utils.set_attr_buffer(sampling, "sigmas", torch.zeros(1000))

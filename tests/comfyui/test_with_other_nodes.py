@@ -19,6 +19,7 @@ from comfy_extras.nodes_easycache import EasyCacheNode
 from comfy_extras.nodes_freelunch import FreeU_V2
 
 from livephoto_core.comfyui.apply import apply_livephoto
+from livephoto_core.comfyui.sampling import sample_livephoto
 from tests.comfyui.sampling import sample
 from tests.comfyui.tiny_models import (
     ANIMATEDIFF_V1,
@@ -175,6 +176,34 @@ def test_lora_hooks_on_a_conditioning(model):
     with_hook = sample(applied, positive=positive)
     assert (with_hook - sample(applied)).abs().max() > 1e-3
     assert torch.equal(sample(applied), sample(apply(model)))
+
+
+def test_lora_hooks_under_dynamic_vram_read_the_checkpoint_once(model, monkeypatch):
+    """ComfyUI then samples with a copy without dynamic VRAM, and keeps it at the MODEL asked."""
+    livephoto = tiny_livephoto(FULL)
+    hooks = comfy.hooks.create_hook_lora(lora_for(model), 1.0, 0.0)
+    positive = [[random_text()[0][0], {"hooks": hooks}]]
+    given, asked = model.clone(), []
+    monkeypatch.setattr(given, "is_dynamic", lambda: True)
+    delegate = "get_non_dynamic_delegate"  # which patchers without dynamic VRAM do not have
+    monkeypatch.setattr(given, delegate, lambda: asked.append(1) or model, raising=False)
+    options = {
+        "motion_intensity": 5,
+        "num_frames": 4,
+        "negative": random_text(),
+        "seed": 0,
+        "num_steps": 1,
+        "cfg": 2.0,
+        "sampler_name": "euler",
+        "scheduler": "normal",
+    }
+    reference = random_reference(FULL)
+    video = sample_livephoto(given, livephoto, reference, positive=positive, **options)
+    assert asked == [1]
+    expected = sample_livephoto(model, livephoto, reference, positive=positive, **options)
+    assert torch.equal(video["samples"], expected["samples"])
+    sample_livephoto(given, livephoto, reference, positive=random_text(), **options)
+    assert asked == [1]
 
 
 def test_controlnet_of_a_clip(model):

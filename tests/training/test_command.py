@@ -53,6 +53,11 @@ def test_resuming_into_another_folder_is_refused(moved, option):
         configuration("--resume", str(moved), *option)
 
 
+def test_resuming_from_another_initial_file_is_refused(moved):
+    with pytest.raises(ValueError, match="files.init_from is b.pt, but .* was started with None"):
+        configuration("--resume", str(moved), "--init-from", "b.pt")
+
+
 def test_preset_for_a_training_that_goes_on_is_refused(moved):
     with pytest.raises(ValueError, match="--preset starts .* --resume goes on .* only one"):
         configuration("--preset", "shapes", "--resume", str(moved))

@@ -212,15 +212,55 @@ def test_training_killed_in_the_middle_resumes_with_the_same_losses(tmp_path):
     assert (folder / STATE_FILE).read_bytes() == (whole / STATE_FILE).read_bytes()
 
 
-def test_two_processes_give_the_loss_of_one(tmp_path):
-    whole = run(tmp_path / "one", "run.steps=6", "run.save_every=6", "run.batch_size=4")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_training_asked_to_stop_saves_its_last_step_and_goes_on_from_it(tmp_path, number):
+    assignments = "run.steps=24", "run.save_every=100", "run.num_threads=2"
+    whole = run(tmp_path / "whole", *assignments)
+    folder = tmp_path / "stopped"
+    process = start(folder, *assignments)
+    log = folder / "log.txt"
+    while process.poll() is None and not (log.is_file() and "step=9 " in log.read_text()):
+        time.sleep(0.01)
+    # Twice, as from a terminal and from a launcher.
+    process.send_signal(number)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=120)
+    step = SavedState(folder).progress.step
+    assert f"TrainingStopped: Stopped and saved after step {step}; --resume {folder}" in errors
+    assert 9 <= step < 24
+    finish(start(folder, "--resume", *assignments))
+    assert log_without_times(folder) == log_without_times(whole)
+    assert (folder / STATE_FILE).read_bytes() == (whole / STATE_FILE).read_bytes()
+
+
+def test_signal_to_one_of_two_processes_stops_and_saves_both(tmp_path):
+    arguments = "run.steps=1000", "run.save_every=1000", "run.log_every=1"
+    processes = start_two(tmp_path / "run", *arguments)
+    log = tmp_path / "run" / "log.txt"
+    while processes[1].poll() is None and not (log.is_file() and "step=3 " in log.read_text()):
+        time.sleep(0.01)
+    processes[1].send_signal(signal.SIGTERM)
+    for process in processes:
+        assert "TrainingStopped" in process.communicate(timeout=120)[1]
+    assert SavedState(tmp_path / "run").progress.step >= 3
+
+
+def test_resuming_needs_the_initial_file_no_more(tmp_path):
+    first = run(tmp_path / "first", "run.steps=1", "run.save_every=1", "noise.schedule=linear")
+    initial = read_checkpoint(checkpoint_path(first, 1))
+    common = "run.save_every=1", "files.init_from=gone"
+    folder = run(tmp_path / "run", "run.steps=1", *common, initial=initial)
+    run(folder, "run.steps=2", *common, resume=True)
+    assert read_checkpoint(checkpoint_path(folder, 2)).config.noise_schedule == "linear"
+
+
+def start_two(folder: Path, *arguments: str) -> list[subprocess.Popen]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    arguments = "run.steps=6", "run.save_every=6", "run.batch_size=2"
-    processes = [
+    return [
         start(
-            tmp_path / "two",
+            folder,
             *arguments,
             RANK=str(rank),
             LOCAL_RANK=str(rank),
@@ -231,6 +271,12 @@ def test_two_processes_give_the_loss_of_one(tmp_path):
         )
         for rank in range(2)
     ]
+
+
+def test_two_processes_give_the_loss_of_one(tmp_path):
+    whole = run(tmp_path / "one", "run.steps=6", "run.save_every=6", "run.batch_size=4")
+    arguments = "run.steps=6", "run.save_every=6", "run.batch_size=2"
+    processes = start_two(tmp_path / "two", *arguments)
     for process in processes:
         finish(process)
     assert losses(tmp_path / "two") == pytest.approx(losses(whole), rel=1e-5)
