@@ -49,26 +49,31 @@ def count_picks(videos: dict[str, Any], answers: Sequence[dict]) -> dict[tuple[s
 
 
 def rating_table(videos: dict[str, Any], answers: Sequence[dict]) -> str:
-    """Mean rating of each method and perspective with its standard error, as Markdown (table 3)."""
-    ratings: dict[str, dict[str, list[int]]] = {}
+    """Mean rating of each method and perspective with its standard error, as Markdown (table 3).
+
+    Mean and error are over videos, of what their raters gave in the mean: ratings of one video are
+    not independent of each other.
+    """
+    ratings: dict[str, dict[str, dict[str, list[int]]]] = {}
     for answer in answers:
         for video, values in answer.items():
-            of_method = ratings.setdefault(videos[video]["method"], {name: [] for name in _NAMES})
+            of_method = ratings.setdefault(videos[video]["method"], {name: {} for name in _NAMES})
             for name, value in values.items():
-                of_method[name].append(value)
+                of_method[name].setdefault(video, []).append(value)
     header = ["method", *(str(criterion["label"]) for criterion in CRITERIA), "ratings"]
     lines = [header, ["---", *["---:"] * len(_NAMES), "---:"]]
     for method, values in ratings.items():
-        count = max(len(some) for some in values.values())
+        count = max(sum(map(len, of_video.values())) for of_video in values.values())
         lines.append([method, *(_mean(values[name]) for name in _NAMES), str(count)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _mean(values: list[int]) -> str:
-    if not values:
+def _mean(ratings: dict[str, list[int]]) -> str:
+    if not ratings:
         return "–"
-    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-    return f"{statistics.fmean(values):.1f} ± {error:.1f}"
+    means = [statistics.fmean(values) for values in ratings.values()]
+    error = statistics.stdev(means) / math.sqrt(len(means)) if len(means) > 1 else 0.0
+    return f"{statistics.fmean(means):.1f} ± {error:.1f}"
 
 
 def _checked(path: Path, results: dict, videos: dict[str, Any], kind: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import threading
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -111,6 +112,8 @@ class PreparedClips:
         self._order = ShuffledOrder([shard.num_clips for shard in self._shards], seed)
         self._with_references = with_references
         self._index = lru_cache(_KEPT_INDEXES)(index_shard)
+        # Or every thread that loads walks through a shard's headers when it is first needed.
+        self._indexing = threading.Lock()
 
     @property
     def num_clips(self) -> int:
@@ -131,7 +134,8 @@ class PreparedClips:
 
     def _sample(self, shard_index: int, place: int) -> dict[str, Any]:
         shard = self._shards[shard_index]
-        clips = self._index(shard)
+        with self._indexing:
+            clips = self._index(shard)
         wanted = [name for name in _DECODE if self._with_references or name != "reference.png"]
         key, spans = clips[place]
         try:

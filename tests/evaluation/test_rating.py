@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import cycle
 
 import pytest
 
@@ -86,18 +87,22 @@ def test_table_has_the_mean_of_every_method_and_perspective(page, tmp_path, caps
     page("rate", tmp_path / "study")
     _, key = read_study(tmp_path / "study")
 
-    def answers(live, pia):
-        scores = dict(zip(METHODS, (live, pia), strict=True))
-        return {v: dict.fromkeys(NAMES, scores[video["method"]]) for v, video in key.items()}
+    def answers(*scores):
+        """Of each method's videos in turn the one and the other score."""
+        ratings = {
+            method: cycle(of_method) for method, of_method in zip(METHODS, scores, strict=True)
+        }
+        return {v: dict.fromkeys(NAMES, next(ratings[video["method"]])) for v, video in key.items()}
 
     key_path = tmp_path / "study" / "key.json"
-    one = write_results(tmp_path / "one.json", key_path, "ann", answers(5, 2))
-    two = write_results(tmp_path / "two.json", key_path, "bob", answers(4, 3))
+    one = write_results(tmp_path / "one.json", key_path, "ann", answers((5, 3), (2, 2)))
+    two = write_results(tmp_path / "two.json", key_path, "bob", answers((4, 2), (3, 3)))
     assert main(["table", str(one), str(two), "--key", str(key_path)]) == 0
     table = capsys.readouterr().out
-    # 16 ratings each, half 4 and half 5: standard error 0.5164 / 4.
-    assert "| LivePhoto | 4.5 ± 0.1 | 4.5 ± 0.1 | 4.5 ± 0.1 | 4.5 ± 0.1 | 16 |" in table
-    assert "| PIA | 2.5 ± 0.1 |" in table
+    # 8 videos each with two ratings. Half have a mean of 4.5, half of 2.5: error 1.069 / √8.
+    assert "| LivePhoto | 3.5 ± 0.4 | 3.5 ± 0.4 | 3.5 ± 0.4 | 3.5 ± 0.4 | 16 |" in table
+    # All have the same mean, on which the raters do not agree.
+    assert "| PIA | 2.5 ± 0.0 |" in table
     assert main(["table", str(one), str(one), "--key", str(key_path)]) == 2
     assert "'ann' has answered already" in capsys.readouterr().err
 

@@ -19,6 +19,7 @@ from .examples import Example, Rejection, make_example
 from .sources import VideoSource
 
 Outcome = tuple[VideoSource, Example | Rejection]
+_Future = Future[Example | Rejection]
 
 
 class WorkerPool:
@@ -52,28 +53,46 @@ class WorkerPool:
 
     def map(self, sources: Iterable[VideoSource]) -> Iterator[Outcome]:
         """Each entry with its example or rejection, in the order of `sources`."""
-        pending: deque[tuple[VideoSource, Future[Example | Rejection]]] = deque()
+        pending: deque[tuple[VideoSource, _Future]] = deque()
         for source in sources:
             pending.append((source, self._submit(source)))
             if len(pending) > 2 * self._num_workers:
-                yield self._outcome(*pending.popleft())
+                yield self._next(pending)
         while pending:
-            yield self._outcome(*pending.popleft())
+            yield self._next(pending)
 
-    def _submit(self, source: VideoSource) -> Future[Example | Rejection]:
+    def _submit(self, source: VideoSource) -> _Future:
         try:
             return self._executor.submit(make_example, source, self._config)
         except BrokenProcessPool:
-            self._executor.shutdown()
-            self._executor = _executor(self._num_workers)
+            self._renew()
             return self._executor.submit(make_example, source, self._config)
 
-    def _outcome(self, source: VideoSource, future: Future[Example | Rejection]) -> Outcome:
+    def _renew(self) -> None:
+        # Waits until all that the broken one had to do is known to have failed.
+        self._executor.shutdown()
+        self._executor = _executor(self._num_workers)
+
+    def _next(self, pending: deque[tuple[VideoSource, _Future]]) -> Outcome:
+        source, future = pending.popleft()
         try:
             return source, future.result()
         except BrokenProcessPool:
             # One process died and took the others' work with it: which video it was is not known.
+            # The first is tried by itself, while all others go on.
+            if not self._works():
+                self._renew()
+            for index, (other, its_future) in enumerate(pending):
+                if its_future.done() and isinstance(its_future.exception(), BrokenProcessPool):
+                    pending[index] = other, self._submit(other)
             return source, self._alone(source)
+
+    def _works(self) -> bool:
+        try:
+            self._executor.submit(os.getpid)
+        except BrokenProcessPool:
+            return False
+        return True
 
     def _alone(self, source: VideoSource) -> Example | Rejection:
         with _executor(1) as executor:
