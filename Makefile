@@ -1,7 +1,6 @@
 # `make test` is all that is needed: it makes the environment on the first call (see harness/).
 PYTHON ?= python3
 ENVIRONMENT_PYTHON = $(PYTHON) -m harness python
-COMFYUI ?= 0.30.0
 TEST_PROCESSES ?= 2
 
 .PHONY: test lint pytest benchmark benchmark-training comfyui demo evaluate
@@ -24,9 +23,9 @@ benchmark:
 benchmark-training:
 	$(ENVIRONMENT_PYTHON) -m tests.benchmarks.training $(ARGS)
 
-# A ComfyUI with the pack, for trying things in a browser.
+# A ComfyUI with the pack, for trying things in a browser. make comfyui COMFYUI=0.18.0 takes another one.
 comfyui:
-	$(PYTHON) -m harness serve --comfyui $(COMFYUI)
+	$(PYTHON) -m harness serve $(if $(COMFYUI),--comfyui $(COMFYUI))
 
 # One picture, many sentences: videos and a contact sheet, with the model in the repository.
 # make demo ARGS='--prompt "a red heart moves left" --intensity 7'

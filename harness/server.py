@@ -43,6 +43,17 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As the server itself does: a port that was just given back counts as free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def has_nvidia_gpu() -> bool:
     """Return whether an NVIDIA GPU with a working driver is there."""
     if shutil.which("nvidia-smi") is None:
@@ -138,8 +149,14 @@ class ComfyUIServer:
         """Start the server and return when it answers.
 
         Raises:
-            ServerError: If it stops, does not answer in time, or could not import the pack.
+            ServerError: If it stops, does not answer in time, or could not import the pack, or
+                another program has the port.
         """
+        if not _is_free(self.port):
+            raise ServerError(
+                f"Port {self.port} is in use, perhaps by a ComfyUI that runs already. Stop that "
+                "one, or take another port: python3 -m harness serve --port 8189."
+            )
         for name in ("input", "output", "temp", "user", "models", "custom_nodes"):
             (self.base_directory / name).mkdir(parents=True, exist_ok=True)
         if self.pack is not None:

@@ -18,11 +18,18 @@ from urllib.parse import urlencode
 from uuid import uuid4
 
 
-def ask(server, method, path, content=None, content_type="application/json"):
+def ask(server, method, path, content=None, content_type="application/json", expected=(200,)):
     """Send a request to ComfyUI and return the bytes of its answer."""
-    connection = HTTPConnection(server)
-    connection.request(method, path, content, {"Content-Type": content_type})
-    return connection.getresponse().read()
+    try:
+        connection = HTTPConnection(server, timeout=60)
+        connection.request(method, path, content, {"Content-Type": content_type})
+        answer = connection.getresponse()
+        body = answer.read()
+    except OSError as error:
+        sys.exit(f"ComfyUI at {server} does not answer: {error}")
+    if answer.status not in expected:
+        sys.exit(f"ComfyUI answers {answer.status} {answer.reason} to {method} {path}")
+    return body
 
 
 def upload(photo, server):
@@ -40,6 +47,9 @@ def animate(workflow, sentence, intensity, server="127.0.0.1:8188", photo=None):
     loads = [node for node in workflow.values() if node["class_type"] == "LoadImage"]
     if photo and not loads:
         sys.exit("The workflow has no Load Image for the photo: take another, such as api/pia.json")
+    titles = [node.get("_meta", {}).get("title") for node in workflow.values()]
+    if "What happens" not in titles:
+        sys.exit('The workflow has no node titled "What happens" for the sentence.')
     for node in loads if photo else []:
         node["inputs"]["image"] = upload(photo, server)
     for node in workflow.values():
@@ -49,7 +59,7 @@ def animate(workflow, sentence, intensity, server="127.0.0.1:8188", photo=None):
             node["inputs"]["motion_intensity"] = intensity
     # Without a name ComfyUI 0.18 would leave out of its history what it took from its cache.
     prompt = json.dumps({"prompt": workflow, "client_id": "client.py"})
-    answer = json.loads(ask(server, "POST", "/prompt", prompt))
+    answer = json.loads(ask(server, "POST", "/prompt", prompt, expected=(200, 400)))
     if answer.get("node_errors") or "prompt_id" not in answer:
         sys.exit(f"ComfyUI refuses the workflow: {json.dumps(answer, indent=2)}")
     run, is_queued = {}, True

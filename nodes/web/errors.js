@@ -22,8 +22,11 @@ app.registerExtension({
     api.addEventListener("execution_error", ({ detail }) => {
       if (!detail.traceback?.some((line) => line.includes(PACK))) return;
       unmark();
-      marked = nodeOfExecution(detail.node_id);
-      if (marked) showText(marked, REASON, detail.exception_message.trim());
+      const node = nodeOfExecution(detail.node_id);
+      // In another workflow that was opened since, the id is another node's.
+      if (node?.comfyClass !== detail.node_type) return;
+      marked = node;
+      showText(marked, REASON, detail.exception_message.trim());
     });
   },
 });

@@ -3,7 +3,9 @@
 const TICK_MS = 1000 / 8;
 
 export class FrameLoop {
-  constructor() {
+  /** Ends by itself where `isWanted` no longer says so. */
+  constructor(isWanted) {
+    this.isWanted = isWanted;
     this.canvas = document.createElement("canvas");
     Object.assign(this.canvas.style, { objectFit: "contain", minHeight: "180px" });
     this.timer = null;
@@ -27,7 +29,7 @@ export class FrameLoop {
     this.clip = { image, num_frames, width, height, seconds };
     this.canvas.width = width;
     this.canvas.height = height;
-    this.timer ??= setInterval(() => this.draw(), TICK_MS);
+    this.timer ??= setInterval(() => (this.isWanted() ? this.draw() : this.stop()), TICK_MS);
     this.draw();
   }
 

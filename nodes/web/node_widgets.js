@@ -21,6 +21,13 @@ export function nodeOfLocator(locator) {
   return graph?.getNodeById(id);
 }
 
+/** Whether a node is in the workflow that is open; a node of a closed one is told nothing. */
+export function isOpen(node) {
+  const { graph } = node;
+  const isReached = graph === app.rootGraph || app.rootGraph.subgraphs.get(graph?.id) === graph;
+  return isReached && graph.getNodeById(node.id) === node;
+}
+
 /**
  * Calls an action, with the same arguments, whenever a method of a node or widget has run.
  */

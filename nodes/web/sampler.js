@@ -4,7 +4,14 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { FrameLoop } from "./loop.js";
 import { MEASURED } from "./motion_intensity.js";
-import { addDisplay, callAfter, MARGIN_PX, nodeOfExecution, showText } from "./node_widgets.js";
+import {
+  addDisplay,
+  callAfter,
+  isOpen,
+  MARGIN_PX,
+  nodeOfExecution,
+  showText,
+} from "./node_widgets.js";
 import { knownLanguages, translate } from "./translations.js";
 
 const SAMPLERS = ["LivePhotoSampler", "ApplyLivePhoto"];
@@ -55,7 +62,8 @@ function nameIntensity(node) {
 
 function loopOf(node) {
   if (!loops.has(node)) {
-    const loop = new FrameLoop();
+    // Nodes in subgraphs are not told when another workflow takes their place.
+    const loop = new FrameLoop(() => isOpen(node));
     addDisplay(node, LOOP, loop.canvas, { getMinHeight: () => 180 + 2 * MARGIN_PX });
     callAfter(node, "onRemoved", () => {
       loop.stop();

@@ -11,6 +11,15 @@ from tests.browser.front_end import WORKFLOWS
 LOADER, REFERENCE, SAMPLER, DECODE, MEASURE = "2", "3", "7", "8", "12"
 MEASURED = "livephoto_measured"
 LOOP = "livephoto_preview"
+PICTURES = """async ([canvas, enough, rounds]) => {
+    const pictures = new Set()
+    for (let i = 0; i < rounds && pictures.size < enough; i++) {
+        pictures.add(canvas.toDataURL())
+        await new Promise(resolve => setTimeout(resolve, 130))
+    }
+    return pictures.size
+}"""
+"""How many different pictures a canvas shows, until there are enough."""
 DEMO: Workflow = json.loads((WORKFLOWS / "api" / "demo.json").read_text())
 
 

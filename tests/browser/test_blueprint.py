@@ -23,7 +23,7 @@ from tests.browser.front_end import (
     try_again,
 )
 from tests.browser.queueing import queue
-from tests.browser.sampler_page import LOOP, MEASURED
+from tests.browser.sampler_page import LOOP, MEASURED, PICTURES
 
 pytestmark = pytest.mark.browser
 
@@ -152,6 +152,7 @@ def test_blueprint_makes_a_video_of_the_demo_model(opened, screenshot):
         assert video.streams.video[0].average_rate == VALUES["fps"]
         sizes = [(frame.width, frame.height) for frame in video.decode(video=0)]
     assert sizes == [(64, 64)] * 16
+    check_loop_ends_with_the_workflow(front_end)
 
 
 def check_sent(prompt: dict[str, Any]) -> None:
@@ -177,6 +178,16 @@ def check_shown_inside(front_end: FrontEnd) -> None:
     front_end.page.wait_for_function(
         f"([id, name]) => ({WIDGET})([id, name])?.element.width === 8", arg=[sampler, LOOP]
     )
+
+
+def check_loop_ends_with_the_workflow(front_end: FrontEnd) -> None:
+    """Nodes in a subgraph are not told that another workflow takes their place."""
+    page = front_end.page
+    blueprint = page.evaluate("app.graph.nodes.find(it => it.isSubgraphNode?.()).id")
+    canvas = page.evaluate_handle(f"({WIDGET})(['{blueprint}:{SAMPLER}', '{LOOP}']).element")
+    assert page.evaluate(PICTURES, [canvas, 3, 100]) == 3
+    front_end.load_api_workflow({})
+    assert page.evaluate(PICTURES, [canvas, 3, 10]) == 1
 
 
 def test_image_encoder_may_stay_open(opened):

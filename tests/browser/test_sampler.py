@@ -18,6 +18,7 @@ from tests.browser.sampler_page import (
     LOOP,
     MEASURE,
     MEASURED,
+    PICTURES,
     REFERENCE,
     SAMPLER,
     short_demo,
@@ -31,14 +32,6 @@ LABEL = "id => app.graph.getNodeById(id).widgets.find(w => w.name === 'motion_in
 SAVED_VALUES = "id => app.graph.serialize().nodes.find(n => n.id == id).widgets_values"
 REASON = "livephoto_error"
 CANVAS = f"({WIDGET})(['{SAMPLER}', '{LOOP}'])?.element"
-PICTURES = """async ([canvas, enough, rounds]) => {
-    const pictures = new Set()
-    for (let i = 0; i < rounds && pictures.size < enough; i++) {
-        pictures.add(canvas.toDataURL())
-        await new Promise(resolve => setTimeout(resolve, 130))
-    }
-    return pictures.size
-}"""
 # At first a node may show the picture of a run before.
 HAS_PICTURE = """([id, width, height]) => {
     const picture = app.graph.getNodeById(id).imgs?.[0]

@@ -21,6 +21,7 @@ import requests
 from PIL import Image
 
 from harness.errors import WorkflowError
+from harness.server import free_port
 from tests.comfyui.test_workflows import read_video
 
 README = Path(__file__).parents[2] / "README.md"
@@ -67,6 +68,36 @@ def test_client_says_what_is_refused(comfyui_server, workflow, run_client):
     assert done.returncode == 1
     assert "motion_intensity" in done.stderr
     assert "value_bigger_than_max" in done.stderr
+
+
+def test_client_says_that_a_video_it_was_given_before_is_gone(
+    comfyui_server, workflow, run_client, tmp_path
+):
+    workflow["7"]["inputs"]["seed"] = 4041
+    server = comfyui_server.url.removeprefix("http://")
+    assert run_client(workflow, "a red heart grows", "9", "heart.mp4", server).returncode == 0
+    (tmp_path / "heart.mp4").unlink()
+    for video in comfyui_server.directory("output").rglob("*.mp4"):
+        video.unlink()
+    # ComfyUI takes the run from its cache, with the name of the file.
+    done = run_client(workflow, "a red heart grows", "9", "heart.mp4", server)
+    assert done.returncode == 1
+    assert "ComfyUI answers 404 Not Found to GET /view?filename=" in done.stderr
+    assert not (tmp_path / "heart.mp4").exists()
+
+
+def test_client_says_that_no_server_answers(workflow, run_client):
+    server = f"127.0.0.1:{free_port()}"
+    done = run_client(workflow, "a red heart grows", "9", "heart.mp4", server)
+    assert done.returncode == 1
+    assert re.fullmatch(rf"ComfyUI at {server} does not answer: .*refused\n", done.stderr)
+
+
+def test_client_needs_a_place_for_the_sentence(workflow, run_client):
+    workflow["4"]["_meta"]["title"] = "Prompt"
+    done = run_client(workflow, "a red heart grows", "9", "heart.mp4")
+    assert done.returncode == 1
+    assert 'no node titled "What happens"' in done.stderr
 
 
 def test_client_says_which_node_failed(comfyui_server, workflow, run_client):

@@ -13,15 +13,23 @@ class Recorder:
 
     def __init__(self):
         self.sent = []
+        self.receivers = []
+        self.client_id = "window"
 
-    def send_progress_text(self, text, node_id):
+    def send_progress_text(self, text, node_id, sid):
         self.sent.append((node_id, text))
+        self.receivers.append(sid)
 
 
 @pytest.fixture
-def sent(monkeypatch):
+def recorder(monkeypatch):
     recorder = Recorder()
     monkeypatch.setattr(PromptServer, "instance", recorder, raising=False)
+    return recorder
+
+
+@pytest.fixture
+def sent(recorder):
     return recorder.sent
 
 
@@ -42,3 +50,13 @@ def test_text_is_blanked_once_with_what_the_front_end_does_not_pass_over(sent):
     show_on_node("d", None)
     show_on_node("d", None)
     assert sent == [("d", "photo"), ("d", " ")]
+
+
+def test_only_the_window_that_runs_the_graph_is_told(recorder):
+    show_on_node("e", "photo")
+    recorder.client_id = "other window"
+    show_on_node("e", None)
+    recorder.client_id = None
+    show_on_node("e", "photo")
+    assert recorder.sent == [("e", "photo")]
+    assert recorder.receivers == ["window"]

@@ -58,6 +58,18 @@ def test_start_shows_the_log_of_a_server_that_dies(tmp_path):
     assert not server.is_running
 
 
+def test_port_in_use_is_said_and_the_log_of_who_uses_it_left(tmp_path):
+    environment = environment_with(ANSWERING, tmp_path / "tree")
+    with ComfyUIServer(environment, pack=tmp_path, base_directory=tmp_path / "base") as first:
+        log = first.log_path.read_bytes()
+        second = ComfyUIServer(
+            environment, pack=tmp_path, base_directory=tmp_path / "base", port=first.port
+        )
+        with pytest.raises(ServerError, match=f"Port {first.port} is in use"):
+            second.start()
+        assert first.is_running and first.log_path.read_bytes() == log
+
+
 def test_stop_ends_the_server_and_its_children(tmp_path):
     environment = environment_with(ANSWERING, tmp_path / "tree")
     with ComfyUIServer(environment, pack=tmp_path, base_directory=tmp_path / "base") as server:
