@@ -146,10 +146,29 @@ def _prepare_venv() -> Path:
     with home_lock():
         if not _holds(stamp, inputs):
             # pip can't undo a half-made environment: start again. Downloads come from pip's cache.
-            shutil.rmtree(folder, ignore_errors=True)
-            _build_venv(folder, python)
-            _write_atomically(stamp, inputs)
+            with _set_aside(folder):
+                _build_venv(folder, python)
+                _write_atomically(stamp, inputs)
     return python
+
+
+@contextlib.contextmanager
+def _set_aside(folder: Path) -> Iterator[None]:
+    """Gives the place of a folder to another one; if that fails, the old one is put back."""
+    aside = folder.with_name(f"{folder.name}.before")
+    if aside.exists():  # the run that put it there was killed
+        shutil.rmtree(folder, ignore_errors=True)
+        aside.rename(folder)
+    if folder.exists():
+        folder.rename(aside)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        if aside.exists():
+            aside.rename(folder)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _build_venv(folder: Path, python: Path) -> None:
@@ -179,7 +198,8 @@ def _venv_inputs(folder: Path) -> str:
     inputs = {
         # A virtual environment's scripts hold its own path: one that was moved is made again.
         "folder": str(folder),
-        "python": sys.version,
+        # Not the patch release: the environment's Python is a link to it.
+        "python": sys.implementation.cache_tag,
         "constraints": constraints,
         "torch": TORCH,
         "extras": _extras(),

@@ -61,6 +61,29 @@ def test_prepare_starts_again_after_an_interrupted_set_up(builds, monkeypatch):
     assert not (prepared.python.parent.parent / "half-installed").exists()
 
 
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_environment_that_cannot_be_made_anew_is_left(builds, monkeypatch, is_killed):
+    python = prepare().python
+    python.write_text("the old one")
+    whole_build = environment._build_venv
+
+    def fail(folder: Path, python: Path) -> None:
+        whole_build(folder, python)
+        raise SetupError("no network")
+
+    monkeypatch.setattr(environment, "TORCH", ["torch==0"])
+    if is_killed:  # with the old one aside and half of a new one in its place
+        python.parent.parent.rename(python.parent.parent.with_name("venv.before"))
+        whole_build(python.parent.parent, python)
+    monkeypatch.setattr(environment, "_build_venv", fail)
+    with pytest.raises(SetupError, match="no network"):
+        prepare()
+    assert python.read_text() == "the old one"
+    monkeypatch.setattr(environment, "_build_venv", whole_build)
+    assert prepare().python.read_text() == ""
+    assert [path.name for path in environment.home().glob("venv*")] == ["venv"]
+
+
 def test_prepare_starts_again_when_the_constraints_change(builds, tmp_path, monkeypatch):
     prepare()
     changed = tmp_path / "constraints.txt"
