@@ -80,7 +80,7 @@ def _measure_ceiling(given: argparse.Namespace) -> None:
         seed=given.seed,
         comfyui=given.comfyui,
     )
-    _show(score(answer_with_true_clips(options)))
+    _show(score(answer_with_true_clips(options, noise=given.noise)))
 
 
 def _export(given: argparse.Namespace) -> None:
@@ -126,7 +126,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     ceiling.add_argument("--livephoto", type=Path, default=LIVEPHOTO_PATH, help="whose levels")
     ceiling.add_argument("--motion", type=int, default=ENOUGH["motion"], help="clips")
-    ceiling.add_argument("--seed", type=int, default=0, help="of scenes")
+    ceiling.add_argument(
+        "--noise", type=float, default=0.0, help="on the latents, in their deviations"
+    )
+    ceiling.add_argument("--seed", type=int, default=0, help="of scenes and noise")
     ceiling.set_defaults(run=_measure_ceiling)
     export = commands.add_parser("export", help="write a trained checkpoint as the pack ships it")
     for name, purpose in (

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from .base_model import LATENT_SCALE
 from .benchmark import Answer, Kind, Question, judge, make_questions
 from .rendering import render_clip
 
@@ -101,12 +102,14 @@ def answer(options: EvaluationOptions, questions: Sequence[Question]) -> list[An
     ]
 
 
-def answer_with_true_clips(options: EvaluationOptions) -> list[Answer]:
+def answer_with_true_clips(options: EvaluationOptions, *, noise: float = 0.0) -> list[Answer]:
     """What the world's own clips score after the autoencoder: no checkpoint can be asked for more.
 
     Args:
         options: Base model, questions (of motion: a true clip has a level of its own), and the
             checkpoint whose levels count.
+        noise: Added to the latents, as a multiple of their deviation: how much of it a shape
+            outlasts tells how well a diffusion model can tell it from others.
     Raises:
         ValueError: If a file is not what it should be.
     """
@@ -118,10 +121,14 @@ def answer_with_true_clips(options: EvaluationOptions) -> list[Answer]:
 
     _, _, vae, content_encoder = load_demo_model(options.base)
     answers = []
+    generator = torch.Generator().manual_seed(options.seed)
     for question in tqdm(_questions(options, facts), unit="clip", desc="Evaluating"):
         clip = render_clip(question.scene, size_px=facts.size_px)
         with torch.inference_mode():
-            frames = _in_8_bits(vae.decode(vae.encode(clip))[..., :3].clamp(0, 1))
+            latents = vae.encode(clip)
+            # Scaled as the UNet sees them, their deviation is 1.
+            latents += noise / LATENT_SCALE * torch.randn(latents.shape, generator=generator)
+            frames = _in_8_bits(vae.decode(latents)[..., :3].clamp(0, 1))
         answers.append(judge(frames, content_encoder.encode(frames), question, facts.ssim_edges))
     return answers
 

@@ -70,10 +70,17 @@ def test_documents_have_the_figures_of_the_shipped_file(document):
 def test_autoencoder_leaves_true_clips_what_is_measured_in_them(capsys):
     comfyui = ["--comfyui", str(prepare().comfyui)]
     assert main(["ceiling", "--motion", "32", *comfyui]) == 0
-    shown = dict(re.findall(r"^(\w+): ([\d.]+)$", capsys.readouterr().out, re.MULTILINE))
-    assert float(shown["motion_accuracy"]) >= 0.95
-    assert float(shown["identity"]) >= 0.95
-    assert float(shown["first_frame_psnr_db"]) > 30
+    clean = shown_figures(capsys)
+    assert clean["motion_accuracy"] >= 0.95
+    assert clean["identity"] >= 0.95
+    assert clean["first_frame_psnr_db"] > 30
+    assert main(["ceiling", "--motion", "8", "--noise", "2", *comfyui]) == 0
+    assert shown_figures(capsys)["first_frame_psnr_db"] < clean["first_frame_psnr_db"] - 5
+
+
+def shown_figures(capsys):
+    found = re.findall(r"^(\w+): ([\d.]+)$", capsys.readouterr().out, re.MULTILINE)
+    return {name: float(value) for name, value in found}
 
 
 @pytest.fixture(scope="module")
