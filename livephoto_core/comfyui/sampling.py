@@ -64,7 +64,8 @@ def sample_livephoto(
     if model.is_dynamic() and any(map(cond_has_hooks, (positive, negative))):
         # What ComfyUI would do with the clone: read the whole checkpoint again. It remembers the
         # result on the MODEL that it is asked of, and the clone is gone after the run.
-        model = model.get_non_dynamic_delegate()
+        dynamic: Any = model
+        model = dynamic.get_non_dynamic_delegate()
     patched = apply_livephoto(model, livephoto, reference, motion_intensity)
     latent = empty_latent(reference, num_frames)
     samples = latent["samples"]
