@@ -226,7 +226,7 @@ def test_training_asked_to_stop_saves_its_last_step_and_goes_on_from_it(tmp_path
     process.send_signal(number)
     _, errors = process.communicate(timeout=120)
     step = SavedState(folder).progress.step
-    assert f"TrainingStopped: Stopped and saved after step {step}; --resume {folder}" in errors
+    assert f"TrainingStopped: Stopped and saved after step {step}. --resume {folder}" in errors
     assert 9 <= step < 24
     finish(start(folder, "--resume", *assignments))
     assert log_without_times(folder) == log_without_times(whole)
