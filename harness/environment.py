@@ -154,7 +154,7 @@ def _prepare_venv() -> Path:
 
 @contextlib.contextmanager
 def _set_aside(folder: Path) -> Iterator[None]:
-    """Gives the place of a folder to another one; if that fails, the old one is put back."""
+    """Give the place of a folder to another one; if that fails, put the old one back."""
     aside = folder.with_name(f"{folder.name}.before")
     if aside.exists():  # the run that put it there was killed
         shutil.rmtree(folder, ignore_errors=True)

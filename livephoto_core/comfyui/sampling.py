@@ -61,11 +61,7 @@ def sample_livephoto(
     """
     _check_known("sampler_name", sampler_name, SAMPLERS)
     _check_known("scheduler", scheduler, SCHEDULERS)
-    if model.is_dynamic() and any(map(cond_has_hooks, (positive, negative))):
-        # What ComfyUI would do with the clone: read the whole checkpoint again. It remembers the
-        # result on the MODEL that it is asked of, and the clone is gone after the run.
-        dynamic: Any = model
-        model = dynamic.get_non_dynamic_delegate()
+    model = _for_hooks(model, positive, negative)
     patched = apply_livephoto(model, livephoto, reference, motion_intensity)
     latent = empty_latent(reference, num_frames)
     samples = latent["samples"]
@@ -87,6 +83,18 @@ def sample_livephoto(
         seed=seed,
     )
     return {"samples": out}
+
+
+def _for_hooks(model: ModelPatcher, *conditionings: list[Any]) -> ModelPatcher:
+    """The MODEL that ComfyUI samples with where a conditioning has hooks, LoRAs for example.
+
+    Under dynamic VRAM that is a copy, for which it reads the checkpoint again and which it
+    remembers on the MODEL that it asks: asked of a clone, it would be gone after the run.
+    """
+    dynamic: Any = model
+    if dynamic.is_dynamic() and any(map(cond_has_hooks, conditionings)):
+        return dynamic.get_non_dynamic_delegate()
+    return model
 
 
 def _check_known(argument: str, name: str, known: list[str]) -> None:

@@ -216,10 +216,10 @@ class Training:
 
     def _is_anyone(self, asked: StopRequest) -> bool:
         """Whether any process was asked to stop: all of them save, or none."""
+        if self.accelerator.num_processes == 1:
+            return bool(asked.signal)
         number = torch.tensor(asked.signal, device=self.accelerator.device)
-        if self.accelerator.num_processes > 1:
-            number = cast("Tensor", self.accelerator.reduce(number, reduction="sum"))
-        return bool(number.item())
+        return bool(cast("Tensor", self.accelerator.reduce(number, reduction="sum")).item())
 
     def _write_log(self, meter: Meter) -> None:
         step, every = self.progress.step, self.config.run.sensitivity_every

@@ -189,6 +189,13 @@ def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen
     )
 
 
+def wait_for_step(step: int, folder: Path, process: subprocess.Popen) -> None:
+    log = folder / "log.txt"
+    while process.poll() is None and not (log.is_file() and f"step={step} " in log.read_text()):
+        time.sleep(0.01)
+    assert process.poll() is None, process.communicate()[1]
+
+
 def finish(process: subprocess.Popen) -> None:
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
@@ -199,10 +206,7 @@ def test_training_killed_in_the_middle_resumes_with_the_same_losses(tmp_path):
     whole = run(tmp_path / "whole", *assignments)
     folder = tmp_path / "killed"
     process = start(folder, *assignments)
-    log = folder / "log.txt"
-    while process.poll() is None and not (log.is_file() and "step=13 " in log.read_text()):
-        time.sleep(0.01)
-    assert process.poll() is None, process.communicate()[1]
+    wait_for_step(13, folder, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     step = SavedState(folder).progress.step
@@ -218,9 +222,7 @@ def test_training_asked_to_stop_saves_its_last_step_and_goes_on_from_it(tmp_path
     whole = run(tmp_path / "whole", *assignments)
     folder = tmp_path / "stopped"
     process = start(folder, *assignments)
-    log = folder / "log.txt"
-    while process.poll() is None and not (log.is_file() and "step=9 " in log.read_text()):
-        time.sleep(0.01)
+    wait_for_step(9, folder, process)
     # Twice, as from a terminal and from a launcher.
     process.send_signal(number)
     process.send_signal(number)
@@ -236,9 +238,7 @@ def test_training_asked_to_stop_saves_its_last_step_and_goes_on_from_it(tmp_path
 def test_signal_to_one_of_two_processes_stops_and_saves_both(tmp_path):
     arguments = "run.steps=1000", "run.save_every=1000", "run.log_every=1"
     processes = start_two(tmp_path / "run", *arguments)
-    log = tmp_path / "run" / "log.txt"
-    while processes[1].poll() is None and not (log.is_file() and "step=3 " in log.read_text()):
-        time.sleep(0.01)
+    wait_for_step(3, tmp_path / "run", processes[1])
     processes[1].send_signal(signal.SIGTERM)
     for process in processes:
         assert "TrainingStopped" in process.communicate(timeout=120)[1]

@@ -37,8 +37,7 @@ def write_description(output: Path, parts: Iterable[PartProgress], facts: dict[s
     histogram = SsimHistogram()
     shards = []
     for part in parts:
-        part.check()
-        for record in part.records():
+        for record in part.all_records():
             histogram.add(record.ssim)
             shards.append({"name": record.name, "num_clips": record.num_clips})
     num_clips = histogram.num_clips

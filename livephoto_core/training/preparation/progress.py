@@ -80,6 +80,30 @@ class PartProgress:
                 return
             yield ShardRecord(**json.loads(path.read_text()))
 
+    def all_records(self) -> Iterator[ShardRecord]:
+        """The shards of a complete part, in order.
+
+        Raises:
+            ValueError: If a shard or a record is no longer there.
+        """
+        num_shards = 0
+        for record in self.published():
+            if not self.is_intact(record):
+                raise ValueError(
+                    f"--output: {record.name} is missing or was cut short. Prepare again with that "
+                    "part's --shard-of, which makes it anew."
+                )
+            num_shards += 1
+            yield record
+        # Parts of earlier versions do not know how many they had.
+        expected = (self.summary or {}).get("num_shards", num_shards)
+        if num_shards != expected:
+            path = self._record_path(self.shard_path(num_shards).name)
+            raise ValueError(
+                f"--output: {path} is missing, the record of one of {expected} shards. Put it back "
+                "from a copy, or prepare into another --output."
+            )
+
     def is_intact(self, record: ShardRecord) -> bool:
         """Whether its shard is there, as long as it was when it was written."""
         shard = self._output / record.name
@@ -104,25 +128,6 @@ class PartProgress:
             "num_shards": num_shards,
         }
         write_atomically(self._summary_path, json.dumps(summary).encode())
-
-    def check(self) -> None:
-        """Raises ValueError if a complete part is one no more; the message names what is lost."""
-        num_shards = 0
-        for record in self.published():
-            if not self.is_intact(record):
-                raise ValueError(
-                    f"--output: {record.name} is missing or was cut short. Prepare again with that "
-                    "part's --shard-of, which makes it anew."
-                )
-            num_shards += 1
-        # Parts of earlier versions do not know how many they had.
-        expected = (self.summary or {}).get("num_shards", num_shards)
-        if num_shards != expected:
-            path = self._record_path(self.shard_path(num_shards).name)
-            raise ValueError(
-                f"--output: {path} is missing, the record of one of {expected} shards. Put it back "
-                "from a copy, or prepare into another --output."
-            )
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

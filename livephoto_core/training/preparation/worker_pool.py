@@ -65,13 +65,9 @@ class WorkerPool:
         try:
             return self._executor.submit(make_example, source, self._config)
         except BrokenProcessPool:
-            self._renew()
+            self._executor.shutdown()
+            self._executor = _executor(self._num_workers)
             return self._executor.submit(make_example, source, self._config)
-
-    def _renew(self) -> None:
-        # Waits until all that the broken one had to do is known to have failed.
-        self._executor.shutdown()
-        self._executor = _executor(self._num_workers)
 
     def _next(self, pending: deque[tuple[VideoSource, _Future]]) -> Outcome:
         source, future = pending.popleft()
@@ -80,19 +76,10 @@ class WorkerPool:
         except BrokenProcessPool:
             # One process died and took the others' work with it: which video it was is not known.
             # The first is tried by itself, while all others go on.
-            if not self._works():
-                self._renew()
             for index, (other, its_future) in enumerate(pending):
                 if its_future.done() and isinstance(its_future.exception(), BrokenProcessPool):
                     pending[index] = other, self._submit(other)
             return source, self._alone(source)
-
-    def _works(self) -> bool:
-        try:
-            self._executor.submit(os.getpid)
-        except BrokenProcessPool:
-            return False
-        return True
 
     def _alone(self, source: VideoSource) -> Example | Rejection:
         with _executor(1) as executor:
