@@ -59,6 +59,16 @@ def save(page, path):
     return path
 
 
+def reload_until(page, count):
+    """A loaded machine hands what was stored to a page that is loaded at once a little later."""
+    for _ in range(10):
+        page.reload()
+        if page.inner_text("#count") == count:
+            return
+        page.wait_for_timeout(500)
+    pytest.fail(f"{page.inner_text('#count')}, not {count}, after ten reloads")
+
+
 def test_ratings_are_kept_over_a_reload_and_make_the_table(study, rater, tmp_path, capsys):
     folder = study("rate")
     page = rater(folder)
@@ -70,8 +80,7 @@ def test_ratings_are_kept_over_a_reload_and_make_the_table(study, rater, tmp_pat
         for criterion in CRITERIA:
             page.check(f"input[name={criterion['name']}][value='4']")
         if number == 3:
-            page.reload()
-            assert page.inner_text("#count") == f"4 of {NUM_RATED} done"
+            reload_until(page, f"4 of {NUM_RATED} done")
             assert page.input_value("#rater") == "ann"
         if number < NUM_RATED - 1:
             page.click("#next")

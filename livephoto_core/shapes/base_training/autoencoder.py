@@ -22,9 +22,9 @@ from .loop import Batch, LoopOptions
 from .pictures import PictureMix, render_pixels, sample_picture
 
 SHAPE_MIX = PictureMix(
-    crisp_content=0.3, crisp_turned=0.5, crisp_full=0, cue_full=0.2, cue_motion=0
+    crisp_content=0.3, crisp_changed=0.5, crisp_full=0, cue_full=0.2, cue_motion=0
 )
-"""Most of what videos show of shapes, and what is hardest: all angles."""
+"""Most of what videos show of shapes, and what is hardest: all angles and sizes."""
 
 _MAX_NOISE = 1.0
 _SCALE_WEIGHT = 1e-3

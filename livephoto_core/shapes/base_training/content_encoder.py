@@ -28,7 +28,7 @@ from .contact_sheet import write_contact_sheet
 from .loop import Batch, LoopOptions
 from .pictures import Picture, PictureMix, sample_picture
 
-_CRISP = PictureMix(crisp_content=0.5, crisp_turned=0, crisp_full=0.5, cue_full=0, cue_motion=0)
+_CRISP = PictureMix(crisp_content=0.5, crisp_changed=0, crisp_full=0.5, cue_full=0, cue_motion=0)
 _SIZES = (len(SHAPES), len(COLOURS), 1, 3, 2)
 """Shape, colour and spot as coverage, mean RGB, place in the upright shape."""
 

@@ -16,11 +16,11 @@ from ..rendering import render_moments
 from ..scene import MOTIONS, NUM_FRAMES, Scene, with_motion
 from ..split import sample_evaluation_scene, sample_training_scene
 
-PictureKind = Literal["crisp_content", "crisp_turned", "crisp_full", "cue_full", "cue_motion"]
+PictureKind = Literal["crisp_content", "crisp_changed", "crisp_full", "cue_full", "cue_motion"]
 
-_TURNS = ("turn_clockwise", "turn_counterclockwise")
+_CHANGES = ("turn_clockwise", "turn_counterclockwise", "shrink", "zoom_out", "grow", "zoom_in")
 _OF_FIRST_FRAMES = 0.5
-_TURN_AMOUNTS = (0.5, 1.0)
+_CHANGE_AMOUNTS = (0.5, 1.0)
 _OTHER_AMOUNT = 0.5
 _KIND_STREAM, _CAPTION_STREAM = 1, 2
 
@@ -34,13 +34,14 @@ class PictureMix:
 
     Args:
         crisp_content: Frames of clips, told by their content.
+        crisp_changed: The same of clips that change the shape's angle or size.
         crisp_full: Frames of clips, told by content and motion.
         cue_full: Pictures with a cue of the motion, told by content and motion.
         cue_motion: Pictures with a cue, told by their motion alone.
     """
 
     crisp_content: float = 0.20
-    crisp_turned: float = 0.20
+    crisp_changed: float = 0.20
     crisp_full: float = 0.10
     cue_full: float = 0.35
     cue_motion: float = 0.15
@@ -81,8 +82,8 @@ def sample_picture(
     shares = vars(mix or PictureMix())
     rng = np.random.default_rng((seed, index, _KIND_STREAM))
     kind: PictureKind = rng.choice(list(shares), p=list(shares.values())).item()
-    if kind == "crisp_turned":
-        scene = sample(seed, index, motions=_TURNS, amounts=_TURN_AMOUNTS)
+    if kind == "crisp_changed":
+        scene = sample(seed, index, motions=_CHANGES, amounts=_CHANGE_AMOUNTS)
         return Picture(scene, kind, rng.uniform(0, NUM_FRAMES - 1))
     is_first = rng.random() < _OF_FIRST_FRAMES
     time = 0.0 if is_first else rng.uniform(0, NUM_FRAMES - 1)
@@ -111,7 +112,7 @@ def picture_caption(picture: Picture, seed: int) -> str:
     """
     tell = {
         "crisp_content": content_caption,
-        "crisp_turned": content_caption,
+        "crisp_changed": content_caption,
         "cue_motion": motion_caption,
     }
     return tell.get(picture.kind, full_caption)(picture.scene, seed)

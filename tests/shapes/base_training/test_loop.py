@@ -101,14 +101,24 @@ def test_sixty_steps_reduce_the_loss_of_the_content_encoder(tmp_path):
 
 def test_thirty_steps_reduce_the_loss_of_the_base_model(encoded, autoencoder, tmp_path):
     options = dataclasses.replace(OPTIONS, num_steps=30, batch_size=16)
-    train(text_to_image(options, encoded, autoencoder), options, tmp_path)
+    task = text_to_image(options, encoded, autoencoder)
+    trained = train(task, options, tmp_path)
     lines = logged(tmp_path)
     losses = [line["loss"] for line in lines]
     # The UNet starts by predicting nothing: a loss of the noise's variance, of 1024 numbers.
     assert losses[0] == pytest.approx(1.0, abs=0.15)
     assert np.mean(losses[-5:]) < 0.75
-    assert 0 < lines[-1]["motion_sensitivity"] < lines[-1]["text_sensitivity"] < 1
     assert (tmp_path / "step-000030.png").is_file()
+    assert lines[0]["text_sensitivity"] == lines[0]["motion_sensitivity"] == 0
+    batch = task.make_batch(0)
+    with torch.no_grad():
+        measured = task.measure(trained.module, batch)
+        one_motion = task.measure(trained.module, {**batch, "other": batch["said"]})
+        one_text = {**batch, "said": batch["said"][:1].expand_as(batch["said"])}
+        one_text = task.measure(trained.module, one_text)
+    assert min(measured.values()) > 1e-3
+    assert one_motion == {**measured, "motion_sensitivity": 0}
+    assert one_text["text_sensitivity"] == 0 < one_text["motion_sensitivity"]
 
 
 def test_average_of_the_weights_follows_them(tmp_path):

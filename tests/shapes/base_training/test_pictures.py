@@ -19,7 +19,7 @@ from livephoto_core.shapes.motion_paths import poses_at
 from livephoto_core.shapes.rendering import render_moments
 from livephoto_core.shapes.split import is_held_out
 
-_TURNED = PictureMix(crisp_content=0, crisp_turned=1, crisp_full=0, cue_full=0, cue_motion=0)
+_CHANGED = PictureMix(crisp_content=0, crisp_changed=1, crisp_full=0, cue_full=0, cue_motion=0)
 
 
 def test_pictures_depend_on_seed_and_number_alone():
@@ -39,15 +39,20 @@ def test_training_never_shows_what_is_held_out():
     assert all(is_held_out(sample_picture(0, i, held_out=True).scene) for i in range(100))
 
 
-def test_turned_shapes_are_seen_at_all_angles():
-    pictures = [sample_picture(0, index, _TURNED) for index in range(400)]
-    times = [torch.tensor([picture.time]) for picture in pictures]
-    angles = [
-        poses_at(picture.scene, time).angle.item()
-        for picture, time in zip(pictures, times, strict=True)
-    ]
+def test_changed_shapes_are_seen_at_all_angles_and_sizes():
+    pictures = [sample_picture(0, index, _CHANGED) for index in range(900)]
+    poses = [poses_at(p.scene, torch.tensor([p.time])) for p in pictures]
+    turning = [p.scene.motion.startswith("turn_") for p in pictures]
+    angles = [pose.angle.item() for pose, turns in zip(poses, turning, strict=True) if turns]
     eighths = [int(angle % (2 * math.pi) / (2 * math.pi) * 8) for angle in angles]
-    assert min(eighths.count(eighth) for eighth in range(8)) > 400 / 8 / 2
+    assert min(eighths.count(eighth) for eighth in range(8)) > len(angles) / 8 / 2
+    sizes = [
+        pose.radius.item() / picture.scene.radius
+        for picture, pose, turns in zip(pictures, poses, turning, strict=True)
+        if not turns
+    ]
+    assert min(sizes) < 0.65 and max(sizes) > 1.4
+    assert sum(size < 0.8 for size in sizes) > len(sizes) / 20
 
 
 def test_crisp_pictures_are_frames_and_cues_are_not():
@@ -67,7 +72,7 @@ def test_captions_tell_what_the_kind_says():
         said = set(words(picture_caption(picture, index)))
         names = {picture.scene.colour, picture.scene.shape}
         assert names <= said if picture.kind != "cue_motion" else not names & said
-        if picture.kind not in ("crisp_content", "crisp_turned"):
+        if picture.kind not in ("crisp_content", "crisp_changed"):
             assert said & MOTION_WORDS
 
 
