@@ -167,11 +167,10 @@ def score(answers: Sequence[Answer]) -> dict[str, float | dict[str, float]]:
         `motion_accuracy` over all motions, `motion_accuracy_of` each, `worst_motion_accuracy`;
         `conflicting_accuracy`, `motion_only_accuracy`; `without_text_accuracy`, which is chance if
         nothing but the sentence tells the motion;
-        `level_correlation` (Spearman's, requested against measured level, over the level
-        questions), `level_correlation_within_motions` (the mean over motions of the same, SSIM for
-        level), `level_motion_accuracy` (whether the motion follows the sentence whatever the level
-        asked for), `level_1_ssim` and `level_1_measured` (means, where level 1 was asked for);
-        `first_frame_psnr_db` (mean),
+        `level_correlation` (of the level questions), `level_correlation_within_motions` (the mean
+        over motions of the same, SSIM for level), `level_motion_accuracy` (whether the motion
+        follows the sentence whatever the level asked for), `level_1_ssim` and `level_1_measured`
+        (means, where level 1 was asked for); `first_frame_psnr_db` (mean),
         `identity`, `shape_kept` and `colour_kept` (shares), `identity_of` each motion and
         `frame_similarity` (mean) over motion and level questions, and of the conflicting ones
         `conflicting_identity` and `conflicting_first_frame_psnr_db`.
@@ -211,7 +210,7 @@ def score(answers: Sequence[Answer]) -> dict[str, float | dict[str, float]]:
 
 def _level_figures(answers: list[Answer]) -> dict[str, float]:
     figures = {
-        "level_correlation": spearman([a.asked_level for a in answers], [a.level for a in answers]),
+        "level_correlation": level_correlation(answers),
         "level_motion_accuracy": _accuracy(answers),
     }
     within = [
@@ -229,10 +228,19 @@ def _level_figures(answers: list[Answer]) -> dict[str, float]:
     return figures
 
 
+def level_correlation(answers: Sequence[Answer]) -> float:
+    """Spearman's ρ of requested against measured levels.
+
+    A sentence that says that nothing moves leaves no level to follow: it does not count.
+    """
+    moving = [answer for answer in answers if answer.asked_motion != "still"]
+    return spearman([a.asked_level for a in moving], [a.level for a in moving])
+
+
 def spearman(one: Sequence[float], other: Sequence[float]) -> float:
-    """Spearman's rank correlation; ties share their mean rank; 0 where all values are equal."""
+    """Spearman's rank correlation; ties share their mean rank; 0 for equal values and for none."""
     ranks = np.stack([_ranks(np.asarray(values, dtype=np.float64)) for values in (one, other)])
-    if ranks.std(axis=1).min() == 0:
+    if ranks.size == 0 or ranks.std(axis=1).min() == 0:
         return 0.0
     return float(np.corrcoef(ranks)[0, 1])
 

@@ -95,6 +95,13 @@ def test_clip_of_another_motion_and_another_shape_is_seen_through():
     assert not seen.keeps_identity
 
 
+def test_level_of_a_sentence_of_stillness_is_not_counted():
+    followed = [answer(kind="level", asked_level=level, level=level) for level in (2, 5, 7)]
+    still = answer(kind="level", asked_motion="still", motion="still", asked_level=10, level=1)
+    assert score([*followed, still])["level_correlation"] == pytest.approx(1)
+    assert score([still])["level_correlation"] == 0
+
+
 def test_figures_of_known_answers():
     answers = [
         answer(),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...shapes.benchmark import Answer, Kind, score, spearman
+from ...shapes.benchmark import Answer, Kind, level_correlation, score
 from .study import answers_path
 from .variants import Variant
 
@@ -49,8 +49,7 @@ def _mean_of(value: Callable[[Answer], float]) -> Statistic:
 
 
 def _level_correlation(answers: Sequence[Answer], drawn: np.ndarray) -> np.ndarray:
-    asked, measured = np.array([(answer.asked_level, answer.level) for answer in answers]).T
-    return np.array([spearman(asked[row].tolist(), measured[row].tolist()) for row in drawn])
+    return np.array([level_correlation([answers[index] for index in row]) for row in drawn])
 
 
 _follows = _mean_of(lambda answer: float(answer.motion == answer.asked_motion))
