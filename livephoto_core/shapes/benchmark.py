@@ -213,11 +213,11 @@ def _level_figures(answers: list[Answer]) -> dict[str, float]:
         "level_correlation": level_correlation(answers),
         "level_motion_accuracy": _accuracy(answers),
     }
+    moving = _asked_to_move(answers)
     within = [
         spearman([a.asked_level for a in of_motion], [-a.ssim for a in of_motion])
         for motion in MOTIONS
-        if motion != "still"
-        and len(of_motion := [a for a in answers if a.asked_motion == motion]) > 2
+        if len(of_motion := [a for a in moving if a.asked_motion == motion]) > 2
     ]
     if within:
         figures["level_correlation_within_motions"] = _mean(within)
@@ -229,12 +229,14 @@ def _level_figures(answers: list[Answer]) -> dict[str, float]:
 
 
 def level_correlation(answers: Sequence[Answer]) -> float:
-    """Spearman's ρ of requested against measured levels.
-
-    A sentence that says that nothing moves leaves no level to follow: it does not count.
-    """
-    moving = [answer for answer in answers if answer.asked_motion != "still"]
+    """Spearman's ρ of requested against measured levels, where something shall move."""
+    moving = _asked_to_move(answers)
     return spearman([a.asked_level for a in moving], [a.level for a in moving])
+
+
+def _asked_to_move(answers: Sequence[Answer]) -> list[Answer]:
+    # A sentence that says that nothing moves leaves no level to follow.
+    return [answer for answer in answers if answer.asked_motion != "still"]
 
 
 def spearman(one: Sequence[float], other: Sequence[float]) -> float:

@@ -114,8 +114,8 @@ def test_thirty_steps_reduce_the_loss_of_the_base_model(encoded, autoencoder, tm
     with torch.no_grad():
         measured = task.measure(trained.module, batch)
         one_motion = task.measure(trained.module, {**batch, "other": batch["said"]})
-        one_text = {**batch, "said": batch["said"][:1].expand_as(batch["said"])}
-        one_text = task.measure(trained.module, one_text)
+        alike = batch["said"][:1].expand_as(batch["said"])
+        one_text = task.measure(trained.module, {**batch, "said": alike})
     assert min(measured.values()) > 1e-3
     assert one_motion == {**measured, "motion_sensitivity": 0}
     assert one_text["text_sensitivity"] == 0 < one_text["motion_sensitivity"]
