@@ -5,7 +5,7 @@ import json
 from comfy_api.latest import io, ui
 
 from ..livephoto_core.charts import ssim_chart
-from ..livephoto_core.checkpoints.description import heeds_intensity
+from ..livephoto_core.checkpoints.description import uses_intensity
 from ..livephoto_core.comfyui.asked_intensity import asked_intensity
 from ..livephoto_core.motion_intensity import DEFAULT_EDGES, frame_pair_ssim, motion_level
 from .types import CATEGORY, LivePhoto
@@ -57,7 +57,7 @@ class MotionIntensity(io.ComfyNode):
         level = motion_level(mean, edges)
         chart = ssim_chart(ssim, level, edges)
         asked = None
-        if livephoto is None or heeds_intensity(livephoto.config):
+        if livephoto is None or uses_intensity(livephoto.config):
             asked = asked_intensity(cls.hidden.dynprompt, cls.hidden.unique_id, "images")
         # nodes/web/motion_intensity.js reads it; a dictionary in the list would count as a file.
         measured = json.dumps(

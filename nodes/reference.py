@@ -49,7 +49,8 @@ class ReferenceEncode(io.ComfyNode):
                     options=list(FITS),
                     default="crop",
                     tooltip="crop: keep the middle. pad: keep the whole photo, continue its edges. "
-                    "stretch: ignore the aspect ratio.",
+                    "stretch: ignore the aspect ratio. proportions: keep the photo's own, at about "
+                    "width × height pixels.",
                 ),
                 io.MultiType.Input(
                     "clip_vision",

@@ -15,8 +15,8 @@ def _intensity_input() -> io.Float.Input:
         max=10.0,
         step=0.5,
         display_mode=io.NumberDisplay.slider,
-        tooltip="How much moves: 1 almost still, 5 lively, 10 wild. Heeded by LivePhoto and PIA "
-        "checkpoints; AnimateDiff modules know no intensity.",
+        tooltip="How much moves: 1 almost still, 5 lively, 10 wild. PIA moves a little even at 1. "
+        "AnimateDiff and AnimateLCM ignore it.",
     )
 
 
@@ -27,7 +27,8 @@ def _frames_input() -> io.Int.Input:
         min=2,
         max=4096,
         tooltip="Length of the video. 16 is what the checkpoints were trained on; AnimateDiff v1 "
-        "places up to 24, v2, v3 and PIA 32, AnimateLCM 64. Longer with Context Windows (Manual).",
+        "takes up to 24 at once, v2, v3 and PIA 32, AnimateLCM 64. Longer with Context Windows "
+        "(Manual).",
     )
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.public_files import HUGGING_FACE, PUBLIC_FILES, models_property, public_files_of
+
 WORKFLOWS = Path(__file__).parents[1] / "workflows"
 NAMES = sorted(path.stem for path in (WORKFLOWS / "api").glob("*.json"))
 
@@ -22,6 +24,9 @@ SEED_CONTROLS = ("fixed", "increment", "decrement", "randomize")
 NOT_IN_API = {"LoadImage": {"upload": "image"}, "CreateVideo": {"bit_depth": 8}}
 
 ABSOLUTE_PATH = re.compile(r"(?:^|[\s\"'`(=])(?:/|~/|\\\\|[A-Za-z]:[\\/])|://")
+
+# Where files that anyone may have are from.
+PUBLIC_ADDRESS = re.compile(re.escape(HUGGING_FACE) + r"[\w./-]+")
 
 TITLE_PX = 30
 
@@ -125,7 +130,8 @@ def test_video_is_created_at_8_fps_and_saved(name):
 @each_workflow
 def test_file_holds_nothing_of_the_machine_it_was_made_on(name):
     graph = load(name)
-    assert [text for text in strings(graph) if ABSOLUTE_PATH.search(text)] == []
+    texts = [PUBLIC_ADDRESS.sub("", text) for text in strings(graph)]
+    assert [text for text in texts if ABSOLUTE_PATH.search(text)] == []
     assert "ds" not in graph["extra"], "the view's position and zoom depend on the window"
 
 
@@ -150,6 +156,27 @@ def test_note_names_every_file_and_its_folder(name):
         for key in folders.keys() & node["inputs"].keys():
             [line] = [line for line in text.splitlines() if node["inputs"][key] in line]
             assert any(folder in line for folder in folders[key])
+
+
+@each_workflow
+def test_public_files_can_be_downloaded_from_the_template(name):
+    twin = load_api(name)
+    for node in nodes_without_note(load(name)):
+        wanted = models_property(public_files_of(twin[str(node["id"])]["inputs"]))
+        assert node["properties"].get("models", []) == wanted
+
+
+def test_every_public_file_is_used_and_the_note_links_its_repository():
+    used = set()
+    for name in NAMES:
+        [note] = [node for node in load(name)["nodes"] if node["type"] == NOTE]
+        for node in load_api(name).values():
+            for file in public_files_of(node["inputs"]):
+                repository = PUBLIC_FILES[file].repository
+                [line] = [line for line in note["widgets_values"][0].splitlines() if file in line]
+                assert f"[{repository}]({HUGGING_FACE}{repository})" in line
+                used.add(file)
+    assert used == PUBLIC_FILES.keys()
 
 
 @each_workflow

@@ -2,6 +2,7 @@
 
     python client.py api/demo.json "a red heart grows" 8 heart.mp4
     python client.py api/pia.json "she smiles and waves" 5 wave.mp4 --photo she.jpg
+    python client.py api/pia.json "she smiles and waves" 5 other.mp4 --photo she.jpg --seed 7
     python client.py api/pia.json "she smiles and waves" 5 wave.mp4 192.168.0.7:8188
 
 Takes any workflow of the folder `api`, or your own from Workflow → Export (API) with the sentence
@@ -42,8 +43,8 @@ def upload(photo, server):
     return json.loads(ask(server, "POST", "/upload/image", form, kind))["name"]
 
 
-def animate(workflow, sentence, intensity, server="127.0.0.1:8188", photo=None):
-    """Run a workflow with another sentence, intensity and photo; returns the video's bytes."""
+def animate(workflow, sentence, intensity, server="127.0.0.1:8188", photo=None, seed=None):
+    """Run a workflow with other values of its own; returns the video's bytes."""
     loads = [node for node in workflow.values() if node["class_type"] == "LoadImage"]
     if photo and not loads:
         sys.exit("The workflow has no Load Image for the photo: take another, such as api/pia.json")
@@ -57,6 +58,8 @@ def animate(workflow, sentence, intensity, server="127.0.0.1:8188", photo=None):
             node["inputs"]["text"] = sentence
         if "motion_intensity" in node["inputs"]:
             node["inputs"]["motion_intensity"] = intensity
+        for name in {"seed", "noise_seed"} & node["inputs"].keys() if seed is not None else ():
+            node["inputs"][name] = seed
     # Without a name ComfyUI 0.18 would leave out of its history what it took from its cache.
     prompt = json.dumps({"prompt": workflow, "client_id": "client.py"})
     answer = json.loads(ask(server, "POST", "/prompt", prompt, expected=(200, 400)))
@@ -89,7 +92,10 @@ if __name__ == "__main__":
     parser.add_argument("video", type=Path, help="file to write")
     parser.add_argument("server", nargs="?", default="127.0.0.1:8188", help="address of ComfyUI")
     parser.add_argument("--photo", type=Path, metavar="FILE", help="for Load Image")
+    parser.add_argument("--seed", type=int, help="another seed gives another video")
     given = parser.parse_args()
     workflow = json.loads(given.workflow.read_text(encoding="utf-8"))
-    video = animate(workflow, given.sentence, given.intensity, given.server, given.photo)
+    video = animate(
+        workflow, given.sentence, given.intensity, given.server, given.photo, given.seed
+    )
     given.video.write_bytes(video)

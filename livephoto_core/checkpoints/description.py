@@ -27,7 +27,7 @@ def describe(config: LivePhotoConfig) -> str:
 def advise(config: LivePhotoConfig) -> list[str]:
     """Which inputs of the nodes matter with a checkpoint, a line for each.
 
-    ["Encode Reference needs Load DINOv2 (dinov2-large).", "Motion intensity: heeded.",
+    ["Encode Reference needs Load DINOv2 (dinov2-large).", "Motion intensity: used.",
     "Made for 16 frames of 256×256 pixels, at most 32 at a time."]
     """
     channels = config.input_channels
@@ -37,11 +37,11 @@ def advise(config: LivePhotoConfig) -> list[str]:
     elif "reference" not in channels:
         lines.append("Knows no photo: connect Prior Inversion.")
     if "intensity" in channels:
-        lines.append("Motion intensity: heeded.")
+        lines.append("Motion intensity: used.")
     elif "affinity" in channels:
-        lines.append("Motion intensity: heeded (PIA's small, medium and large motion).")
+        lines.append("Motion intensity: used (1, 5.5, 10: PIA's small, medium, large motion).")
     else:
-        lines.append("Motion intensity: not heeded.")
+        lines.append("Motion intensity: ignored.")
     if not config.text_reweighting:
         lines.append("Text Reweight: only overrides count.")
     width, height = config.training_size_px
@@ -50,7 +50,7 @@ def advise(config: LivePhotoConfig) -> list[str]:
     return lines
 
 
-def heeds_intensity(config: LivePhotoConfig) -> bool:
+def uses_intensity(config: LivePhotoConfig) -> bool:
     """Whether a checkpoint makes anything of the motion intensity."""
     return "intensity" in config.input_channels or "affinity" in config.input_channels
 

@@ -172,7 +172,7 @@ def check_reference(reference: LivePhotoReference, livephoto: LivePhotoModel) ->
 
 
 def check_frame_count(config: LivePhotoConfig, num_frames: int, *, in_window: bool) -> None:
-    """Raises ValueError for one frame, or more than the motion modules can place.
+    """Raises ValueError for one frame, or more than the motion modules can take at once.
 
     Args:
         num_frames: Frames that pass through the UNet together.
@@ -192,13 +192,13 @@ def check_frame_count(config: LivePhotoConfig, num_frames: int, *, in_window: bo
         return
     if in_window:
         raise ValueError(
-            f"context_length: a window holds {num_frames} frames, {config.motion.kind} can place "
-            f"{longest}. Set context_length to {longest - 1} or less (causal_window_fix adds a "
-            "frame to a window)."
+            f"context_length: a window holds {num_frames} frames, {config.motion.kind} can take "
+            f"{longest} at once. Set context_length to {longest - 1} or less (causal_window_fix "
+            "adds a frame to a window)."
         )
     raise ValueError(
-        f"frames: {num_frames} is more than the {longest} that {config.motion.kind} can place. Use "
-        f"fewer frames, or put the node Context Windows (Manual) with context_length "
+        f"frames: {num_frames} is more than the {longest} that {config.motion.kind} can take at "
+        f"once. Use fewer frames, or put the node Context Windows (Manual) with context_length "
         f"{min(16, longest - 1)} before the sampler."
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -14,8 +15,8 @@ from .compatibility import check_content_encoder, check_vae
 from .content_encoder import ContentEncoder, as_content_encoder
 from .livephoto_model import LivePhotoModel
 
-Fit = Literal["crop", "pad", "stretch"]
-FITS: tuple[Fit, ...] = ("crop", "pad", "stretch")
+Fit = Literal["crop", "pad", "stretch", "proportions"]
+FITS: tuple[Fit, ...] = ("crop", "pad", "stretch", "proportions")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,14 +47,17 @@ def fit_image(image: Tensor, *, width: int, height: int, fit: Fit) -> Tensor:
         image: (1 h w c) in 0…1.
         width, height: In pixels, multiples of 8.
         fit: "crop" keeps the middle, "pad" keeps everything and continues the edge pixels into the
-            border, "stretch" ignores the aspect ratio.
+            border, "stretch" ignores the aspect ratio, "proportions" keeps the photo's own at about
+            width × height pixels.
     Returns:
-        (1 height width 3).
+        (1 height width 3), with "proportions" another height and width.
     Raises:
         ValueError: For several images, a size that is no multiple of 8, or an unknown `fit`.
     """
     _check_fit_arguments(image, width, height, fit)
     pixels = image[..., :3].movedim(-1, 1)
+    if fit == "proportions":
+        width, height = _size_of_proportions(pixels.shape[3] / pixels.shape[2], width * height)
     if fit == "pad":
         scale = min(width / pixels.shape[3], height / pixels.shape[2])
         inner_width = max(1, round(pixels.shape[3] * scale))
@@ -65,9 +69,16 @@ def fit_image(image: Tensor, *, width: int, height: int, fit: Fit) -> Tensor:
         right, bottom = width - inner_width - left, height - inner_height - top
         pixels = F.pad(pixels, (left, right, top, bottom), mode="replicate")
     else:
-        crop = "center" if fit == "crop" else "disabled"
+        crop = "disabled" if fit == "stretch" else "center"
         pixels = comfy.utils.common_upscale(pixels, width, height, "lanczos", crop)
     return pixels.movedim(1, -1).clamp(0, 1)
+
+
+def _size_of_proportions(aspect_ratio: float, num_pixels: int) -> tuple[int, int]:
+    """Width and height of about so many pixels, as sizes of videos can be."""
+    width = math.sqrt(num_pixels * aspect_ratio)
+    width, height = (max(64, round(size / 8) * 8) for size in (width, width / aspect_ratio))
+    return width, height
 
 
 def encode_reference(

@@ -47,7 +47,7 @@ class Run:
             num_chunks: Conditionings stacked in it.
             channels: Added input channels (b n h w), or `None` where the checkpoint has none.
         Raises:
-            ValueError: For one frame, or more frames than the motion modules can place.
+            ValueError: For one frame, or more frames than the motion modules can take at once.
         """
         num_frames = batch_size // num_chunks
         check_frame_count(self.parts.config, num_frames, in_window=True)

@@ -98,7 +98,7 @@ def checkpoint_config(
         initial: Of the file that training starts from: its motion modules decide on positions,
             noise schedule and how the base normalises.
     Raises:
-        ValueError: If the clips are longer than the initial motion modules can place.
+        ValueError: If the clips are longer than the initial motion modules can take.
     """
     switches: dict[InputChannels, bool] = {
         "reference": options.reference_latent,

@@ -59,6 +59,8 @@ INPUTS: Slots = [
     ("steps", [("8", "steps")]),
     ("cfg", [("8", "cfg")]),
     ("fps", [("10", "fps")]),
+    ("fit", [("4", "fit")]),
+    ("overrides", [("7", "overrides")]),
 ]
 OUTPUTS: Slots = [("video", [("10", "VIDEO")]), ("images", [("9", "IMAGE")])]
 

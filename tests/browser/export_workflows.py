@@ -32,6 +32,7 @@ from tests.browser.front_end import (
     provide_files,
 )
 from tests.browser.layout import Layout, lay_out
+from tests.public_files import models_property, public_files_of
 
 NOTES = Path(__file__).parent / "notes"
 PICTURE_SIZE_PX = (1280, 720)
@@ -50,9 +51,10 @@ PHOTO_IS_SHOWN = """
 """
 
 ARRANGE = """
-({nodes, groups, note, text}) => {
+({nodes, groups, note, text, models}) => {
     for (const node of app.graph.nodes) {
         const [x, y, width, height] = nodes[node.id]
+        if (models[node.id].length) node.properties.models = models[node.id]
         node.pos = [x, y]
         node.setSize([width, height])
     }
@@ -96,9 +98,18 @@ def export_workflow(front_end: FrontEnd, name: str) -> None:
     page.wait_for_function(PHOTO_IS_SHOWN)
     layout = lay_out(api_workflow, page.evaluate(HEIGHTS))
     text = (NOTES / f"{name}.md").read_text().strip()
+    models = {
+        key: models_property(public_files_of(node["inputs"])) for key, node in api_workflow.items()
+    }
     page.evaluate(
         ARRANGE,
-        {"nodes": layout.nodes, "groups": layout.groups, "note": layout.note, "text": text},
+        {
+            "nodes": layout.nodes,
+            "groups": layout.groups,
+            "note": layout.note,
+            "text": text,
+            "models": models,
+        },
     )
     graph = page.evaluate(SERIALIZE)
     graph["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, f"comfyui-livephoto/workflows/{name}"))

@@ -40,7 +40,7 @@ START_TIMEOUT_MS = 120_000
 TIMEOUT_MS = 60_000
 
 FILES = {
-    "checkpoints": ("v1-5-pruned-emaonly-fp16.safetensors", "dreamshaper_8.safetensors"),
+    "checkpoints": ("v1-5-pruned-emaonly-fp16.safetensors", "DreamShaper_8_pruned.safetensors"),
     "livephoto": ("livephoto.safetensors",),
     "animatediff_models": ("pia.ckpt", "v3_sd15_mm.ckpt"),
     "clip_vision": ("dinov2-large.safetensors",),
@@ -86,7 +86,7 @@ def try_again(action: Callable[[], None]) -> None:
     """Do what an artist would do again: on a busy machine the front end may miss a click.
 
     Args:
-        action: A click and what shows that it was heeded, within `TRY_TIMEOUT_MS`.
+        action: A click and what shows that it worked, within `TRY_TIMEOUT_MS`.
     """
     for _ in range(TRIES - 1):
         with contextlib.suppress(PlaywrightTimeoutError):

@@ -62,6 +62,21 @@ def test_client_animates_by_another_sentence_and_intensity(
     assert sent["7"]["inputs"]["motion_intensity"] == 9
 
 
+def test_client_sets_every_seed(comfyui_server, workflow, run_client, tmp_path):
+    workflow |= {"30": {"class_type": "RandomNoise", "inputs": {"noise_seed": 1}}}
+    server = comfyui_server.url.removeprefix("http://")
+    videos = {}
+    for seed in ("7", "8"):
+        video = tmp_path / f"{seed}.mp4"
+        done = run_client(workflow, "a red heart grows", "9", video, server, "--seed", seed)
+        assert (done.returncode, done.stderr) == (0, "")
+        history = requests.get(f"{comfyui_server.url}/history", timeout=60).json()
+        sent = list(history.values())[-1]["prompt"][2]
+        assert (sent["7"]["inputs"]["seed"], sent["30"]["inputs"]["noise_seed"]) == (int(seed),) * 2
+        videos[seed], _ = read_video(video)
+    assert (videos["7"] != videos["8"]).any()
+
+
 def test_client_says_what_is_refused(comfyui_server, workflow, run_client):
     server = comfyui_server.url.removeprefix("http://")
     done = run_client(workflow, "a red heart grows", "11", "heart.mp4", server)

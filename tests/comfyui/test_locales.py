@@ -35,7 +35,7 @@ SPECIAL = re.compile(r"[@{}|]")
 # Folders, numbers, values to choose or to type, and names such as LoRA, NOISE or KSampler.
 NOT_WORDS = re.compile(
     r"models/\w+|\d+(?:\.\d+)?"
-    r"|\b(?:crop|pad|stretch|waving|dinosaur|small|base(?! model)|large|giant)\b"
+    r"|\b(?:crop|pad|stretch|proportions|waving|dinosaur|small|base(?! model)|large|giant)\b"
     r"|[A-Za-z]*[A-Z][A-Za-z0-9]*[A-Z](?:[A-Za-z0-9]*[A-Za-rt-z0-9])?",
     re.ASCII,
 )

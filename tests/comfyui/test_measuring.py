@@ -74,7 +74,7 @@ def test_file_without_edges_is_measured_on_the_general_scale(comfyui_server):
     assert said(result.outputs[MEASURE])["scale"] == "general"
 
 
-def test_nothing_was_asked_of_a_file_that_heeds_no_intensity(comfyui_server):
+def test_nothing_was_asked_of_a_file_that_ignores_the_intensity(comfyui_server):
     name = "motion_only.safetensors"
     weights = {"input_conditioning.conv.weight": torch.zeros(320, 4, 3, 3)}
     config = LivePhotoConfig(input_conditioning=InputConditioningConfig(channels=("reference",)))

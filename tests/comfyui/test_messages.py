@@ -133,7 +133,7 @@ def test_help_quotes_messages():
     [
         ("model: this is an inpainting model", True),
         ("… holds a LoRA, not a motion model …", True),
-        ("frames: … is more than … can place", True),
+        ("frames: … is more than … can take at once", True),
         ("model: … predicts V_PREDICTION", False),
         ("model: this is a dinosaur", False),
     ],

@@ -48,6 +48,32 @@ def test_pad_keeps_everything_and_continues_the_edge(photo):
     assert (padded[:, top : top + 150].mean() - inner.mean()).abs() < 0.01
 
 
+@pytest.mark.parametrize(
+    ("size", "fitted"),
+    [
+        ((300, 512), (392, 672)),
+        ((512, 300), (672, 392)),
+        ((640, 480), (592, 440)),
+        ((100, 100), (512, 512)),
+    ],
+)
+def test_proportions_are_the_photos_at_the_number_of_pixels_asked_for(photo, size, fitted):
+    rows, columns = (
+        torch.linspace(0, end - 1, count).long()
+        for end, count in zip(photo.shape[1:3], size, strict=True)
+    )
+    image = photo[:, rows][:, :, columns]
+    result = fit_image(image, width=512, height=512, fit="proportions")
+    assert result.shape == (1, *fitted, 3)
+    stretched = fit_image(image, width=fitted[1], height=fitted[0], fit="stretch")
+    assert (result - stretched).abs().mean() < 0.03
+
+
+def test_proportions_of_a_strip_are_as_narrow_as_a_video_can_be(photo):
+    fitted = fit_image(photo[:, :2], width=512, height=512, fit="proportions")
+    assert fitted.shape == (1, 64, 8192, 3)
+
+
 def test_alpha_channel_is_dropped(photo):
     with_alpha = torch.cat([photo, torch.ones_like(photo[..., :1])], dim=-1)
     fitted = fit_image(with_alpha, width=64, height=64, fit="crop")
@@ -59,7 +85,7 @@ def test_alpha_channel_is_dropped(photo):
     [
         ({"width": 100}, "width must be a multiple of 8"),
         ({"height": 32}, "height must be a multiple of 8 and at least 64"),
-        ({"fit": "cover"}, "fit must be one of crop, pad, stretch, not 'cover'"),
+        ({"fit": "cover"}, "fit must be one of crop, pad, stretch, proportions, not 'cover'"),
     ],
 )
 def test_bad_arguments_are_named(photo, options, message):

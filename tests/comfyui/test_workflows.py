@@ -30,7 +30,7 @@ README = Path(__file__).parents[2] / "README.md"
 API_WORKFLOWS = README.parent / "workflows" / "api"
 FILES = {
     "v1-5-pruned-emaonly-fp16.safetensors": ("checkpoints", None),
-    "dreamshaper_8.safetensors": ("checkpoints", None),
+    "DreamShaper_8_pruned.safetensors": ("checkpoints", None),
     "livephoto.safetensors": ("livephoto", motion_files.write_livephoto),
     "pia.ckpt": ("animatediff_models", motion_files.write_pia),
     "v3_sd15_mm.ckpt": ("animatediff_models", motion_files.write_animatediff_v3),
