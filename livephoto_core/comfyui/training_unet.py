@@ -42,7 +42,7 @@ def load_base(path: str | Path, *, with_vae: bool = False) -> tuple[ModelPatcher
         path: Any checkpoint that ComfyUI's Load Checkpoint reads.
         with_vae: Whether to return a VAE too, rather than `None`.
     Raises:
-        ValueError: If ComfyUI finds no model in the file.
+        ValueError: If ComfyUI finds no model in the file, or not the VAE asked for.
     """
     model, _, vae, _ = comfy.sd.load_checkpoint_guess_config(
         str(path), output_vae=with_vae, output_clip=False, model_options={"dtype": torch.float32}
@@ -50,6 +50,11 @@ def load_base(path: str | Path, *, with_vae: bool = False) -> tuple[ModelPatcher
     if model is None:
         raise ValueError(
             f"files.base: {Path(path).name} holds no diffusion model. Give an SD-1.5 checkpoint."
+        )
+    if with_vae and (vae is None or vae.first_stage_model is None):
+        raise ValueError(
+            f"files.base: {Path(path).name} holds no VAE, which sample videos need. Give a "
+            "checkpoint with one, or --set run.sample_every=0."
         )
     return model, vae
 

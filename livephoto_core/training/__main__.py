@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     namespace = parser.parse_args(arguments)
     try:
         namespace.run(namespace)
-    except (ValueError, FloatingPointError) as error:
+    except (OSError, ValueError, FloatingPointError) as error:
         logging.getLogger(__name__).error("%s", error)
         return 1
     except TrainingStopped as stopped:

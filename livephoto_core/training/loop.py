@@ -25,6 +25,8 @@ from .parts import freeze, trainable
 from .state import STATE_FILE, Progress, SavedState, checkpoint_path, save_checkpoint, save_state
 from .stop_signals import StopRequest, TrainingStopped, watch_signals
 
+_log = logging.getLogger(__name__)
+
 
 def train(config: TrainingConfig, ingredients: Ingredients, *, resume: bool = False) -> Path:
     """Trains until `run.steps` and returns the folder of the training.
@@ -36,7 +38,7 @@ def train(config: TrainingConfig, ingredients: Ingredients, *, resume: bool = Fa
     Raises:
         ValueError: If options, model, clips and initial checkpoint do not fit each other; nothing
             is written then.
-        FloatingPointError: If the loss is no longer a number.
+        FloatingPointError: If the gradients are no longer numbers.
         TrainingStopped: If a signal asked it to stop; the state is saved then.
     """
     training = Training(config, ingredients, resume=resume)
@@ -103,21 +105,32 @@ class Training:
                 if step % options.save_every == 0 or step == options.steps:
                     self.save()
                 if options.sample_every and step % options.sample_every == 0:
-                    self._sample()
+                    self._sample(asked)
                 if step < options.steps and self._is_anyone(asked):
-                    self.save()
+                    self._save_at_a_stop()
                     raise TrainingStopped(self.folder, step, asked.signal)
 
     def save(self) -> None:
         """Writes a checkpoint and the state, from the first process."""
         if self.accelerator.is_main_process:
-            step, keep = self.progress.step, self.config.run.keep_checkpoints
-            save_checkpoint(self.folder, step, parts=self.parts, ema=self.ema, keep=keep)
-            optimiser = self._optimiser
-            save_state(
-                self.folder, self.progress, parts=self.parts, ema=self.ema, optimiser=optimiser
-            )
+            self._save_checkpoint()
+            self._save_state()
         self.accelerator.wait_for_everyone()
+
+    def _save_at_a_stop(self) -> None:
+        # Launchers kill what still runs after half a minute: first what nothing else can replace.
+        if self.accelerator.is_main_process:
+            self._save_state()
+            self._save_checkpoint()
+        self.accelerator.wait_for_everyone()
+
+    def _save_checkpoint(self) -> None:
+        step, keep = self.progress.step, self.config.run.keep_checkpoints
+        save_checkpoint(self.folder, step, parts=self.parts, ema=self.ema, keep=keep)
+
+    def _save_state(self) -> None:
+        optimiser = self._optimiser
+        save_state(self.folder, self.progress, parts=self.parts, ema=self.ema, optimiser=optimiser)
 
     def close(self) -> None:
         """Ends the log."""
@@ -141,7 +154,7 @@ class Training:
         self._optimiser = make_optimiser(self.config.optimiser, self.trained.values())
         self._model: Any = self.accelerator.prepare(self.loss)
         count = sum(parameter.numel() for parameter in self.trained.values())
-        logging.getLogger(__name__).info(
+        _log.info(
             "%.1f million parameters train, %d clips a step.", count / 1e6, self._clips_per_step
         )
 
@@ -177,7 +190,7 @@ class Training:
         norm = torch.nn.utils.clip_grad_norm_(parameters, options.max_grad_norm)
         if not torch.isfinite(norm):
             raise FloatingPointError(
-                f"step {step + 1}: the loss is no longer a number. Resume with a lower "
+                f"step {step + 1}: the gradients are no longer numbers. Resume with a lower "
                 "optimiser.learning_rate, or with run.bf16=false."
             )
         self._optimiser.step()
@@ -237,18 +250,22 @@ class Training:
             figures["text_sensitivity"] = self.loss.text_sensitivity(*self._batch)
         self._log.write(step, figures)
 
-    def _sample(self) -> None:
-        if self._make_samples is not None and self.accelerator.is_main_process:
+    def _sample(self, asked: StopRequest) -> None:
+        if self._make_samples is not None and self.accelerator.is_main_process and not asked.signal:
             weights = {**self.parts.state_dict(), **self.ema}
             weights = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
             step, config = self.progress.step, self.parts.config
-            self._make_samples(Snapshot(step, config, weights, self.folder))
+            try:
+                self._make_samples(Snapshot(step, config, weights, self.folder))
+            except Exception:
+                # Pictures to look at are not worth a training: memory or a disk may be full.
+                _log.exception("No samples of step %d; the training goes on.", step)
         self.accelerator.wait_for_everyone()
 
 
 def _warn_of_warmup(config: TrainingConfig) -> None:
     if config.run.steps < config.optimiser.warmup_steps:
-        logging.getLogger(__name__).warning(
+        _log.warning(
             "run.steps=%d ends within optimiser.warmup_steps=%d: the learning rate will not reach "
             "its value, unless the training is resumed with more steps.",
             config.run.steps,

@@ -1,18 +1,16 @@
 """A prepared data set as a source of clips: WebDataset shards, read by random access.
 
-A tar file is not compressed, so any of its members can be read once its headers were walked through
-(a tenth of a second for a thousand clips). Memory stays the same for ten clips and for ten million.
+Memory stays the same for ten clips and for ten million. A damaged clip does not end a training of
+days: another of the same eight shards takes its place, the same one in every run.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
+import logging
 import threading
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
@@ -20,32 +18,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
 
 from ..motion_intensity import check_edges
 from .data import ClipFacts, Clips, stack_text
 from .preparation.description import EMPTY_TEXT_FILE, FACTS_FILE, FORMAT_VERSION
+from .shard_file import DamagedClipError, Shard, array_of, damage, index_shard, read_clip
+
+_log = logging.getLogger(__name__)
 
 MIXED_SHARDS = 8
 """Clips are shuffled over this many shards at a time, and these are drawn anew each epoch."""
 
 _KEPT_INDEXES = 4 * MIXED_SHARDS
 _PREPARE = "Run `python -m livephoto_core.training prepare` again."
-_REMAKE = (
-    "Delete the file and run `python -m livephoto_core.training prepare` again: it makes it anew."
-)
 
-Span = tuple[int, int]
-"""Offset and size of a member, in bytes."""
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One tar file of the data set."""
-
-    path: Path
-    num_clips: int
+_NUM_SUBSTITUTES = 16
+_DAMAGED_SHARE, _DAMAGED_CLIPS = 1 / 1000, 10
+"""A data set that has lost more than both ends the training."""
 
 
 class ShuffledOrder:
@@ -64,8 +53,13 @@ class ShuffledOrder:
         self._epoch = lru_cache(2)(self._make_epoch)
         self._group = lru_cache(4)(self._make_group)
 
-    def locate(self, number: int) -> tuple[int, int]:
-        """Shard and place in it of clip `number`; every epoch holds every clip once."""
+    def locate(self, number: int, attempt: int = 0) -> tuple[int, int]:
+        """Shard and place in it of clip `number`; every epoch holds every clip once.
+
+        Args:
+            number: Of the clip.
+            attempt: Other than 0 for another clip in its place, drawn from the same shards.
+        """
         epoch, position = divmod(number, self.num_clips)
         shards, group_ends = self._epoch(epoch)
         group = bisect_right(group_ends, position)
@@ -73,6 +67,9 @@ class ShuffledOrder:
             position -= group_ends[group - 1]
         places, ends = self._group(epoch, group)
         place = int(places[position])
+        if attempt:
+            random = np.random.default_rng([self._seed, epoch, group, position, attempt])
+            place = int(random.integers(len(places)))
         index = bisect_right(ends, place)
         first = ends[index - 1] if index else 0
         return int(shards[group * MIXED_SHARDS + index]), place - first
@@ -113,7 +110,8 @@ class PreparedClips:
         self._with_references = with_references
         self._index = lru_cache(_KEPT_INDEXES)(index_shard)
         # Or every thread that loads walks through a shard's headers when it is first needed.
-        self._indexing = threading.Lock()
+        self._indexing = [threading.Lock() for _ in self._shards]
+        self._damaged: set[str] = set()
 
     @property
     def num_clips(self) -> int:
@@ -121,8 +119,13 @@ class PreparedClips:
         return self._order.num_clips
 
     def load(self, numbers: Sequence[int]) -> Clips:
-        """The clips of these numbers; see `ClipSource`."""
-        samples = [self._sample(*self._order.locate(number)) for number in numbers]
+        """The clips of these numbers; see `ClipSource`.
+
+        Raises:
+            ValueError: If too much of the data set is damaged.
+            OSError: If the storage cannot be read.
+        """
+        samples = [self._sample(number) for number in numbers]
         references = [sample["reference.png"] for sample in samples if self._with_references]
         return Clips(
             latents=torch.stack([sample["latents.npy"] for sample in samples]),
@@ -132,20 +135,42 @@ class PreparedClips:
             captions=tuple(sample["txt"] for sample in samples),
         )
 
-    def _sample(self, shard_index: int, place: int) -> dict[str, Any]:
-        shard = self._shards[shard_index]
-        with self._indexing:
-            clips = self._index(shard)
-        wanted = [name for name in _DECODE if self._with_references or name != "reference.png"]
-        key, spans = clips[place]
-        try:
-            with shard.path.open("rb") as file:
-                sample = {name: _DECODE[name](_read(file, spans[name])) for name in wanted}
-            self._check(sample)
-        except (OSError, KeyError, ValueError) as error:
+    def _sample(self, number: int) -> dict[str, Any]:
+        """The clip of this number, or what takes its place if it is damaged."""
+        for attempt in range(1 + _NUM_SUBSTITUTES):
+            try:
+                return self._sample_at(*self._order.locate(number, attempt))
+            except DamagedClipError as error:
+                self._note(error)
+        raise ValueError(
+            f"files.data: nearly all clips of {self._folder} that were tried are damaged, such as "
+            f"{min(self._damaged)}"
+        )
+
+    def _note(self, error: DamagedClipError) -> None:
+        message = str(error)
+        if message in self._damaged:
+            return
+        self._damaged.add(message)
+        _log.error("%s Until then another clip takes its place.", message)
+        if len(self._damaged) > max(_DAMAGED_CLIPS, _DAMAGED_SHARE * self.num_clips):
             raise ValueError(
-                f"{shard.path.name}: clip {key} cannot be read ({error}). {_REMAKE}"
-            ) from error
+                f"files.data: {len(self._damaged)} clips of {self._folder} are damaged, too many "
+                f"to leave out. The last: {message}"
+            )
+
+    def _sample_at(self, shard_index: int, place: int) -> dict[str, Any]:
+        shard = self._shards[shard_index]
+        with self._indexing[shard_index]:
+            index = self._index(shard)
+        names = ["latents.npy", "text.npy", "txt"]
+        if self._with_references:
+            names.append("reference.png")
+        sample = read_clip(shard, index, place, names)
+        try:
+            self._check(sample)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DamagedClipError(damage(shard, index[place][0], error)) from error
         return sample
 
     def _check(self, sample: Mapping[str, Any]) -> None:
@@ -157,58 +182,8 @@ class PreparedClips:
             )
         if text.ndim != 2 or text.shape[1] != facts.context_dim:
             raise ValueError(f"text of shape {tuple(text.shape)}, not (n, {facts.context_dim})")
-
-
-def index_shard(shard: Shard) -> list[tuple[str, dict[str, Span]]]:
-    """Key of every clip of a shard and where its members lie, in the order of the file.
-
-    Raises:
-        ValueError: If the shard is damaged or holds another number of clips than it should.
-    """
-    clips: dict[str, dict[str, Span]] = {}
-    try:
-        with tarfile.open(shard.path, "r:") as tar:
-            for member in tar:
-                key, _, name = member.name.partition(".")
-                clips.setdefault(key, {})[name] = (member.offset_data, member.size)
-    except (OSError, tarfile.TarError) as error:
-        raise ValueError(f"{shard.path.name} cannot be read ({error}). {_REMAKE}") from error
-    if len(clips) != shard.num_clips:
-        raise ValueError(
-            f"{shard.path.name} holds {len(clips)} clips, {FACTS_FILE} says {shard.num_clips}. "
-            f"{_REMAKE}"
-        )
-    return list(clips.items())
-
-
-def _read(file: io.BufferedReader, span: Span) -> bytes:
-    offset, size = span
-    file.seek(offset)
-    content = file.read(size)
-    if len(content) != size:
-        raise ValueError("the file ends too early")
-    return content
-
-
-def _array(content: bytes) -> Tensor:
-    values = torch.from_numpy(np.load(io.BytesIO(content), allow_pickle=False)).float()
-    if not values.isfinite().all():
-        raise ValueError("NaN or infinite values")
-    return values
-
-
-def _image(content: bytes) -> Tensor:
-    with Image.open(io.BytesIO(content)) as image:
-        return torch.from_numpy(np.array(image.convert("RGB"))).float() / 255
-
-
-_DECODE = {
-    "latents.npy": _array,
-    "text.npy": _array,
-    "reference.png": _image,
-    "txt": bytes.decode,
-    "json": json.loads,
-}
+        if not -1 <= (ssim := sample["json"]["ssim"]) <= 1:
+            raise ValueError(f"an SSIM of {ssim}")
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
@@ -234,7 +209,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
 def _facts(folder: Path, description: dict[str, Any]) -> ClipFacts:
     try:
         width, height = description["size_px"]
-        empty_text = _array((folder / EMPTY_TEXT_FILE).read_bytes())
+        empty_text = array_of((folder / EMPTY_TEXT_FILE).read_bytes())
         return ClipFacts(
             num_frames=int(description["num_frames"]),
             size_px=(int(width), int(height)),

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from harness.environment import prepare
 from livephoto_core.checkpoints import read_checkpoint
+from livephoto_core.comfyui.training_unet import load_base
 from livephoto_core.models.config import UNetLayout
 from livephoto_core.training.__main__ import main
 from livephoto_core.training.config import read_options
@@ -36,10 +37,10 @@ SETTINGS = (
 )
 
 
-def write_base(path: Path) -> Path:
+def write_base(path: Path, *, whole: bool = True) -> Path:
     """A checkpoint of SD-1.5 with two levels of its UNet: as wide, but a fraction of its weights.
 
-    VAE and text encoder are whole.
+    VAE and text encoder are those of SD-1.5, or are missing.
     """
     unet = small_model(
         model_channels=320,
@@ -49,7 +50,7 @@ def write_base(path: Path) -> Path:
         transformer_depth_output=[1, 1, 0, 0],
     ).model.diffusion_model
     weights = {f"model.diffusion_model.{name}": w.half() for name, w in unet.state_dict().items()}
-    for prefix, module in _checkpoint_modules():
+    for prefix, module in _checkpoint_modules() if whole else ():
         if prefix != "model.diffusion_model.":
             weights |= random_state_dict(module, prefix=prefix, dtype=torch.float16)
     save_file(weights, path)
@@ -66,6 +67,14 @@ def write_videos(folder: Path) -> Path:
 def run(command: str, *arguments: object) -> None:
     given = [command, "--comfyui", str(prepare().comfyui), *map(str, arguments)]
     assert main(given) == 0
+
+
+def test_base_without_a_vae_is_refused_if_samples_are_asked_for(tmp_path):
+    base = write_base(tmp_path / "base.safetensors", whole=False)
+    with pytest.raises(ValueError, match=r"base.safetensors holds no VAE.*run.sample_every=0"):
+        load_base(base, with_vae=True)
+    model, vae = load_base(base)
+    assert model is not None and vae is None
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from livephoto_core.comfyui.apply import apply_livephoto
 from livephoto_core.comfyui.livephoto_model import livephoto_from_weights
 from livephoto_core.comfyui.reference import LivePhotoReference
 from livephoto_core.diffusion.schedules import schedule_alphas_cumprod
+from livephoto_core.training import loop
 from livephoto_core.training.log import read_log
 from livephoto_core.training.loop import Training, train
 from livephoto_core.training.state import STATE_FILE, SavedState, checkpoint_path
@@ -235,6 +236,26 @@ def test_training_asked_to_stop_saves_its_last_step_and_goes_on_from_it(tmp_path
     assert (folder / STATE_FILE).read_bytes() == (whole / STATE_FILE).read_bytes()
 
 
+def test_stop_saves_the_state_before_anything_else(tmp_path, monkeypatch):
+    """Launchers kill what still runs after a while, and only the state cannot be made again."""
+
+    def ask_to_stop(_):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def be_killed(*_, **__):
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(loop, "save_checkpoint", be_killed)
+    settings = ("run.save_every=100", "run.sample_every=2")
+    with pytest.raises(RuntimeError, match="killed"):
+        run(tmp_path / "run", "run.steps=9", *settings, make_samples=ask_to_stop)
+    monkeypatch.undo()
+    assert SavedState(tmp_path / "run").progress.step == 2
+    assert not checkpoint_path(tmp_path / "run", 2).exists()
+    run(tmp_path / "run", "run.steps=3", *settings, resume=True)
+    assert checkpoint_path(tmp_path / "run", 3).exists()
+
+
 def test_signal_to_one_of_two_processes_stops_and_saves_both(tmp_path):
     arguments = "run.steps=1000", "run.save_every=1000", "run.log_every=1"
     processes = start_two(tmp_path / "run", *arguments)
@@ -335,6 +356,22 @@ def test_samples_are_made_of_the_averaged_weights_when_asked(tmp_path):
     assert snapshots[1].weights.keys() == saved.keys()
     assert snapshots[1].config == training.parts.config
     assert changed_parts(snapshots[0].weights, snapshots[1].weights), "snapshots are copies"
+
+
+def test_samples_that_fail_do_not_end_the_training(tmp_path, caplog):
+    def fail(snapshot):
+        raise MemoryError(f"at step {snapshot.step}")
+
+    run(
+        tmp_path / "run",
+        "run.steps=4",
+        "run.save_every=4",
+        "run.sample_every=2",
+        make_samples=fail,
+    )
+    assert checkpoint_path(tmp_path / "run", 4).exists()
+    assert "No samples of step 2; the training goes on." in caplog.text
+    assert "MemoryError: at step 4" in caplog.text
 
 
 def test_log_shows_text_sensitivity_at_its_steps(tmp_path):

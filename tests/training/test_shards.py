@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
+import tarfile
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 import webdataset
 
+from livephoto_core.training import shard_file
 from livephoto_core.training.shards import MIXED_SHARDS, PreparedClips, ShuffledOrder
 from tests.training.data_sets import write_data_set
 from tests.training.tiny_training import CONTEXT_DIM, EDGES, FRAMES, SIZE
@@ -147,9 +151,129 @@ def spoil_latents(folder):
         ),
     ],
 )
-def test_damaged_clip_is_refused_by_shard(tmp_path, damage, message):
+def test_data_set_without_a_good_clip_is_refused_by_shard(tmp_path, damage, message):
     folder = write_data_set(tmp_path / "data", (3,))
     damage(folder)
     source = PreparedClips(folder, seed=0, with_references=False)
     with pytest.raises(ValueError, match=message):
         source.load([0, 1, 2])
+
+
+def members(folder, shard=0):
+    """Where each member lies in a shard: offset and size by name."""
+    with tarfile.open(folder / f"clips-{shard:06d}.tar") as tar:
+        return {member.name: (member.offset_data, member.size) for member in tar}
+
+
+def overwrite(folder, name, *, start=0, content=b"\xff\xff"):
+    """Writes over a part of a member of the first shard."""
+    offset, size = members(folder)[name]
+    with (folder / "clips-000000.tar").open("r+b") as file:
+        file.seek(offset + start % size)
+        file.write(content)
+
+
+def cut_before(folder, name):
+    path = folder / "clips-000000.tar"
+    path.write_bytes(path.read_bytes()[: members(folder)[name][0] - 512])
+
+
+def spoil_header(folder, name):
+    """Of the tar file, so that nothing behind it is found."""
+    with (folder / "clips-000000.tar").open("r+b") as file:
+        file.seek(members(folder)[name][0] - 512)
+        file.write(b"?" * 512)
+
+
+DAMAGE = {
+    "latents that are no array": (partial(overwrite, name="000000002.latents.npy"), {2}),
+    "a number that is none": (partial(overwrite, name="000000002.latents.npy", start=-2), {2}),
+    "a header that Python cannot read": (
+        partial(overwrite, name="000000002.text.npy", start=10, content=b'{"((' + b" " * 60),
+        {2},
+    ),
+    "facts that are no JSON": (partial(overwrite, name="000000002.json"), {2}),
+    "an impossible SSIM": (
+        partial(overwrite, name="000000002.json", content=b'{"ssim": 7, "a":'),
+        {2},
+    ),
+    "a picture with a hole": (
+        partial(overwrite, name="000000002.reference.png", start=40, content=bytes(60)),
+        {2},
+    ),
+    "a shard that is cut off": (partial(cut_before, name="000000002.latents.npy"), {2, 3, 4}),
+    "a shard with a spoiled header": (partial(spoil_header, name="000000003.latents.npy"), {3, 4}),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_another_clip_takes_the_place_of_a_damaged_one(tmp_path, caplog, kind):
+    folder = write_data_set(tmp_path / "data", (5, 4, 4))
+    damage, lost = DAMAGE[kind]
+    numbers = range(39)
+    before = PreparedClips(folder, seed=0, with_references=True).load(numbers).captions
+    damage(folder)
+    clips = PreparedClips(folder, seed=0, with_references=True).load(numbers)
+    for old, new in zip(before, clips.captions, strict=True):
+        is_lost = int(old.removeprefix("clip ")) in lost
+        assert (new != old) == is_lost
+        assert int(new.removeprefix("clip ")) not in lost
+    for index, caption in enumerate(clips.captions):
+        assert (clips.latents[index] == int(caption.removeprefix("clip "))).all()
+    in_parts = PreparedClips(folder, seed=0, with_references=True)
+    assert sum((in_parts.load([n]).captions for n in reversed(numbers)), ())[::-1] == clips.captions
+    errors = [record.message for record in caplog.records if record.levelno == logging.ERROR]
+    assert errors and all("clips-000000.tar" in message for message in errors)
+
+
+def test_damage_is_said_once(tmp_path, caplog):
+    folder = write_data_set(tmp_path / "data", (5, 4, 4))
+    overwrite(folder, "000000002.latents.npy")
+    source = PreparedClips(folder, seed=0, with_references=False)
+    source.load(range(5 * source.num_clips))
+    [error] = [record.message for record in caplog.records if record.levelno == logging.ERROR]
+    assert "clips-000000.tar: clip 000000002 cannot be read" in error
+    assert "another clip takes its place" in error
+
+
+def test_too_much_damage_ends_the_reading(tmp_path):
+    folder = write_data_set(tmp_path / "data", (40,))
+    for number in range(11):
+        overwrite(folder, f"{number:09d}.latents.npy")
+    source = PreparedClips(folder, seed=0, with_references=False)
+    with pytest.raises(ValueError, match=r"files.data: 11 clips of .* are damaged, too many"):
+        source.load(range(40))
+
+
+def failing_storage(monkeypatch, times):
+    """Storage that answers only after so many failures; how often it was asked."""
+    asked = []
+    read = shard_file._read
+
+    def fail_first(*arguments):
+        asked.append(arguments)
+        if len(asked) <= times:
+            raise OSError(116, "Stale file handle")
+        return read(*arguments)
+
+    monkeypatch.setattr(shard_file, "_read", fail_first)
+    monkeypatch.setattr(shard_file, "_WAITS_S", (0, 0, 0))
+    return asked
+
+
+def test_storage_that_fails_for_a_while_is_asked_again(tmp_path, monkeypatch):
+    folder = write_data_set(tmp_path / "data", (5,))
+    source = PreparedClips(folder, seed=0, with_references=False)
+    wanted = source.load([0]).captions
+    asked = failing_storage(monkeypatch, times=3)
+    assert source.load([0]).captions == wanted
+    assert len(asked) == 4
+
+
+def test_storage_that_fails_is_not_taken_for_damage(tmp_path, monkeypatch, caplog):
+    folder = write_data_set(tmp_path / "data", (5,))
+    source = PreparedClips(folder, seed=0, with_references=False)
+    failing_storage(monkeypatch, times=4)
+    with pytest.raises(OSError, match=r"files.data: the storage of .* cannot be read .*--resume"):
+        source.load([0])
+    assert "Delete" not in caplog.text

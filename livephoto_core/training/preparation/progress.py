@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -14,6 +16,11 @@ from typing import Any, TextIO
 from ...atomic_files import write_atomically
 
 FOLDER = "progress"
+
+_log = logging.getLogger(__name__)
+
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+"""What file systems without locks answer, such as Lustre without its option `flock`."""
 
 
 @dataclass(frozen=True)
@@ -217,5 +224,10 @@ def _locked(path: Path, *, wait: bool) -> Iterator[None]:
         yield
         return
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            _log.warning("%s: no locks here (%s): start no second run of it.", path.parent, error)
         yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,19 +44,20 @@ class Sample:
     def members(self) -> list[tuple[str, bytes]]:
         """Extension and content of each file in the shard."""
         clip = self.example.clip
+        content = [
+            ("latents.npy", half_precision_npy(self.latents)),
+            ("text.npy", half_precision_npy(self.text)),
+            ("reference.png", _png(clip.frames[0])),
+            ("txt", self.example.caption.encode()),
+        ]
         facts = {
             "ssim": self.example.ssim,
             "stride": clip.stride,
             "source": self.source.name,
             "start_frame": clip.start_frame,
+            "crc32": {extension: zlib.crc32(data) for extension, data in content},
         }
-        return [
-            ("latents.npy", half_precision_npy(self.latents)),
-            ("text.npy", half_precision_npy(self.text)),
-            ("reference.png", _png(clip.frames[0])),
-            ("txt", self.example.caption.encode()),
-            ("json", json.dumps(facts).encode()),
-        ]
+        return [*content, ("json", json.dumps(facts).encode())]
 
 
 class ShardWriter:

@@ -1,5 +1,8 @@
+import errno
+import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -73,6 +76,29 @@ def read_samples(output):
     names = [shard["name"] for shard in json.loads((output / "dataset.json").read_text())["shards"]]
     paths = [str(output / name) for name in names]
     return list(webdataset.WebDataset(paths, shardshuffle=False, empty_check=False))
+
+
+def test_change_of_a_stored_number_is_found(prepared, tmp_path, caplog):
+    output = shutil.copytree(prepared[0], tmp_path / "set")
+    shard = min(output.glob("*.tar"))
+    content = bytearray(shard.read_bytes())
+    content[content.index(b"NUMPY") + 200] ^= 1  # of a latent, which stays a good number
+    shard.write_bytes(content)
+    clips = PreparedClips(output, seed=0, with_references=False)
+    clips.load(range(clips.num_clips))
+    assert re.search(r"clip \d+ cannot be read \(latents.npy is not what was", caplog.text)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
+def test_settings_are_kept_where_there_are_no_locks(tmp_path, monkeypatch, caplog, number):
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    check_settings(tmp_path, {"--frames": 16})
+    assert "no locks here" in caplog.text
+    with pytest.raises(ValueError, match="--frames is 8"):
+        check_settings(tmp_path, {"--frames": 8})
 
 
 def test_webdataset_reads_every_good_clip_with_all_its_members(prepared):
