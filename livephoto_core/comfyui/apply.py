@@ -93,6 +93,9 @@ def apply_livephoto(
         patched.set_model_attn2_patch(_adapt_text)
     if config.content is not None:
         patched.set_model_attn2_patch(_keep_hidden)
+        # In front of nodes that repeat the query for each region, which undo that afterwards.
+        patches = patched.model_options["transformer_options"]["patches"]["attn2_patch"]
+        patches.insert(0, patches.pop())
         patched.set_model_attn2_output_patch(_add_content)
     patched.add_wrapper_with_key(
         WrappersMP.OUTER_SAMPLE, ATTACHMENT, _run_opener(livephoto, reference, motion_intensity)
@@ -166,9 +169,11 @@ def _run_opener(
                 num_frames=num_frames,
             )
             guider.conds = _with_channels(guider.conds, channels.to(model.load_device))
-        run = Run(parts=livephoto.parts, patch_tokens=reference.patch_tokens)
+        run = Run(parts=livephoto.parts, patch_tokens=reference.patch_tokens, num_frames=num_frames)
         guider.model_options["transformer_options"][RUN] = run
-        return executor(noise, *args, **kwargs)
+        out = executor(noise, *args, **kwargs)
+        run.check_calls()
+        return out
 
     return open_run
 
@@ -203,12 +208,13 @@ def _call_unet(
             "LivePhoto is applied to this model, but the node that samples it goes around "
             "ComfyUI's samplers. Use KSampler, SamplerCustomAdvanced or LivePhoto Sampler."
         )
+    frames = _frames_of_call(transformer_options)
     call = run.begin_call(
         batch_size=x.shape[0],
-        num_chunks=len(transformer_options["cond_or_uncond"]),
+        num_frames=run.num_frames if frames is None else len(frames),
         channels=kwargs.pop(CHANNELS, None),
     )
-    options = {**transformer_options, "ad_params": _frames_of_call(transformer_options)}
+    options = {**transformer_options, "ad_params": _ad_params(run, frames)}
     token = current_call.set(call)
     try:
         out = executor(x, timesteps, context, y, control, options, **kwargs)
@@ -218,20 +224,25 @@ def _call_unet(
     return out
 
 
-def _frames_of_call(transformer_options: dict[str, Any]) -> dict[str, Any]:
-    """Which frames of the clip are in this call, in the form that IPAdapter_plus looks for.
-
-    AnimateDiff-Evolved established the key; without it an IPAdapter with one image per frame would
-    give every context window the first images.
-    """
+def _frames_of_call(transformer_options: dict[str, Any]) -> list[int] | None:
+    """Which frames of the clip are in this call; `None` without a window over frames."""
     window = transformer_options.get("context_window")
-    if window is None:
-        return {"sub_idxs": None, "full_length": None}
+    if window is None or window.dim != 0:
+        return None
     anchor = getattr(window, "causal_anchor_index", None)
     frames = list(window.index_list)
     if anchor is not None and anchor >= 0:
         frames.insert(0, anchor)
-    return {"sub_idxs": frames, "full_length": window.total_frames}
+    return frames
+
+
+def _ad_params(run: Run, frames: list[int] | None) -> dict[str, Any]:
+    """The frames of a call in the form that IPAdapter_plus looks for.
+
+    AnimateDiff-Evolved established the key; without it an IPAdapter with one image per frame would
+    give every context window the first images.
+    """
+    return {"sub_idxs": frames, "full_length": None if frames is None else run.num_frames}
 
 
 def _add_input_channels(x: Tensor, transformer_options: dict[str, Any]) -> Tensor:
@@ -253,7 +264,8 @@ def _adapt_text(
 def _keep_hidden(
     hidden: Tensor, context: Tensor, value: Tensor, extra_options: dict[str, Any]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    extra_options[HIDDEN] = hidden
+    if current_call.get() is not None:
+        extra_options[HIDDEN] = hidden
     return hidden, context, value
 
 
@@ -261,4 +273,11 @@ def _add_content(x: Tensor, extra_options: dict[str, Any]) -> Tensor:
     call = current_call.get()
     if call is None:
         return x
-    return call.add_content(extra_options["block"], extra_options[HIDDEN], x)
+    # Taken out, or it would stay in memory over the feed-forward, where a block needs most.
+    hidden = extra_options.pop(HIDDEN)
+    if len(x) != len(hidden):
+        raise ValueError(
+            "model: another node repeats the text attention for its regions. Put that node before "
+            "Apply LivePhoto."
+        )
+    return call.add_content(extra_options["block"], hidden, x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,9 @@ _GUIDANCE = (
     "sampler_calc_cond_batch_function",
 )
 """Options by which nodes such as PAG and SAG steer a sampling; an inversion has no guidance."""
+
+_CACHES = ("easycache", "lazycache")
+"""Wrappers that leave out steps of a video. A photo's steps cost little, and all of them count."""
 
 
 class InversionSampler(comfy.samplers.Sampler):
@@ -132,6 +136,8 @@ def _invert(
     plain.add_object_patch("model_sampling", ModelSampling(_schedule_of(model)))
     for name in _GUIDANCE:
         plain.model_options.pop(name, None)
+    for kind, cache in itertools.product(plain.wrappers, _CACHES):
+        plain.remove_wrappers_with_key(kind, cache)
     guider = comfy.samplers.CFGGuider(plain)
     guider.inner_set_conds({"positive": conditioning})
     entries = guider.original_conds["positive"]

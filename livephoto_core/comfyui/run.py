@@ -25,12 +25,15 @@ class Run:
     Args:
         parts: The checkpoint's modules.
         patch_tokens: Content tokens of the reference, (1 n d), or `None`.
+        num_frames: Of the whole clip.
     """
 
     parts: LivePhoto
     patch_tokens: Tensor | None
+    num_frames: int
     _keys_values: KeysValues | None = None
     _checked: set[int] = field(default_factory=set)
+    _has_called: bool = False
 
     def keys_values(self, like: Tensor) -> KeysValues:
         """Keys and values of the content tokens, computed at the first use in a run."""
@@ -39,19 +42,39 @@ class Run:
             self._keys_values = content.keys_values(tokens.to(like))
         return self._keys_values
 
-    def begin_call(self, *, batch_size: int, num_chunks: int, channels: Tensor | None) -> Call:
+    def begin_call(self, *, batch_size: int, num_frames: int, channels: Tensor | None) -> Call:
         """Checks the frame count of a UNet call and opens its state.
 
         Args:
-            batch_size: Frames in the UNet's batch, over all chunks.
-            num_chunks: Conditionings stacked in it.
+            batch_size: Of the UNet: the frames of each conditioning, and of each tile where another
+                node samples by tiles.
+            num_frames: Of the clip, or of the window of it that the call holds.
             channels: Added input channels (b n h w), or `None` where the checkpoint has none.
         Raises:
             ValueError: For one frame, or more frames than the motion modules can take at once.
+            RuntimeError: If another node has taken the frames apart.
         """
-        num_frames = batch_size // num_chunks
+        self._has_called = True
         check_frame_count(self.parts.config, num_frames, in_window=True)
+        if batch_size % num_frames:
+            raise RuntimeError(
+                f"LivePhoto's video has {num_frames} frames, but another node hands the model "
+                f"{batch_size} at once. Remove the nodes that split batches; longer videos are "
+                "made with Context Windows (Manual)."
+            )
         return Call(run=self, num_frames=num_frames, channels=channels)
+
+    def check_calls(self) -> None:
+        """After a run: the UNet must have been called as ComfyUI calls it.
+
+        Raises:
+            RuntimeError: If another node has run the UNet's blocks by itself, without the parts.
+        """
+        if not self._has_called:
+            raise RuntimeError(
+                "LivePhoto's parts did not run: another node runs the model's blocks by itself, as "
+                "DeepCache does. Remove that node; EasyCache works."
+            )
 
     def check_hooks(self, call: Call, unet: nn.Module) -> None:
         """After the first call of a UNet: every hook must have run as often as the parts say.

@@ -118,8 +118,8 @@ class TrainingUNet(nn.Module):
         Returns:
             (b f c h w), float32.
         """
-        num_clips, num_frames = noisy_latents.shape[:2]
-        run = Run(parts=self.parts, patch_tokens=patch_tokens)
+        num_frames = noisy_latents.shape[1]
+        run = Run(parts=self.parts, patch_tokens=patch_tokens, num_frames=num_frames)
         if patch_tokens is not None:
             # Before the UNet: made within a recomputed layer, they would belong to that one.
             run.keys_values(noisy_latents)
@@ -130,11 +130,7 @@ class TrainingUNet(nn.Module):
             noisy_latents.flatten(0, 1),
             timesteps.float().repeat_interleave(num_frames),
             text.flatten(0, 1),
-            transformer_options={
-                **self._transformer_options,
-                RUN: run,
-                "cond_or_uncond": [0] * num_clips,
-            },
+            transformer_options={**self._transformer_options, RUN: run},
             **added,
         )
         return rearrange(out.float(), "(b f) c h w -> b f c h w", f=num_frames)

@@ -181,6 +181,26 @@ def test_compiled_part_is_refused(model, livephoto):
         sample(applied)
 
 
+def test_another_pack_that_runs_the_blocks_itself_is_noticed(model, livephoto):
+    """As DeepCache does, from a wrapper around the model's call."""
+    applied = apply(model, livephoto)
+    applied.set_model_unet_function_wrapper(lambda _, arguments: arguments["input"])
+    with pytest.raises(RuntimeError, match="runs the model's blocks by itself"):
+        sample(applied)
+
+
+def test_another_pack_that_splits_the_clip_is_refused(model, livephoto):
+    def first_three(apply_model, arguments):
+        x, timestep, conds = (arguments[name] for name in ("input", "timestep", "c"))
+        few = {key: c[:3] if torch.is_tensor(c) else c for key, c in conds.items()}
+        return apply_model(x[:3], timestep[:3], **few).repeat(len(x) // 3 + 1, 1, 1, 1)[: len(x)]
+
+    applied = apply(model, livephoto)
+    applied.set_model_unet_function_wrapper(first_three)
+    with pytest.raises(RuntimeError, match=r"has 4 frames, but another node hands the model 3"):
+        sample(applied)
+
+
 def test_another_pack_that_replaces_a_layer_stops_the_first_step(model, livephoto):
     before = sample(model)
     applied = apply(model, livephoto)

@@ -9,6 +9,7 @@ import torch
 from comfy.samplers import KSampler, sampler_object
 from comfy_extras.nodes_context_windows import ContextWindowsManualNode
 from comfy_extras.nodes_custom_sampler import BasicGuider, SamplerCustomAdvanced
+from comfy_extras.nodes_easycache import EasyCacheNode, LazyCacheNode
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from diffusers import DDIMInverseScheduler
 
@@ -145,6 +146,15 @@ def test_inversion_ignores_the_guidance_set_for_the_video(model, reference):
     plain = invert_reference(model, reference, num_steps=3)
     assert torch.equal(invert_reference(guided, reference, num_steps=3), plain)
     assert guided.model_options == options
+
+
+@pytest.mark.parametrize("node", [EasyCacheNode, LazyCacheNode])
+def test_inversion_leaves_out_no_step(model, reference, node):
+    cached = node.execute(model, 3.0, 0.0, 1.0, False)[0]
+    wrappers = {kind: set(keys) for kind, keys in cached.wrappers.items()}
+    plain = invert_reference(model, reference, num_steps=8)
+    assert torch.equal(invert_reference(cached, reference, num_steps=8), plain)
+    assert {kind: set(keys) for kind, keys in cached.wrappers.items()} == wrappers
 
 
 def test_inversion_works_beside_freenoise(model, reference):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import comfy.cldm.cldm
 import comfy.context_windows
@@ -126,6 +127,67 @@ def test_window_longer_than_the_positions_is_refused(model):
     applied = with_windows(apply(model, ANIMATEDIFF_V1), 24)
     with pytest.raises(ValueError, match="Set context_length to 23 or less"):
         sample(applied, frames=40, steps=1)
+
+
+def by_tiles(apply_model, arguments, *, together):
+    """Left and right half of the latents, as tiled samplers call the model."""
+    x, timestep, conds = (arguments[name] for name in ("input", "timestep", "c"))
+    halves = [slice(0, x.shape[3] // 2), slice(x.shape[3] // 2, None)]
+    tiles = [
+        (
+            x[..., half],
+            timestep,
+            {
+                key: c[..., half] if torch.is_tensor(c) and c.ndim == 4 else c
+                for key, c in conds.items()
+            },
+        )
+        for half in halves
+    ]
+    if not together:
+        return torch.cat([apply_model(x, t, **c) for x, t, c in tiles], dim=3)
+    stacked = {
+        key: torch.cat([c[key] for _, _, c in tiles]) if torch.is_tensor(value) else value
+        for key, value in conds.items()
+    }
+    out = apply_model(
+        torch.cat([x for x, _, _ in tiles]), torch.cat([t for _, t, _ in tiles]), **stacked
+    )
+    return torch.cat(out.chunk(2), dim=3)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_tiles_in_one_call_are_not_taken_for_more_frames(model, name):
+    videos = []
+    for together in (False, True):
+        applied = apply(model, CONFIGS[name])
+        applied.set_model_unet_function_wrapper(partial(by_tiles, together=together))
+        videos.append(sample(applied, steps=2))
+    torch.testing.assert_close(*videos, rtol=1e-2, atol=1e-2)
+
+
+def repeat_queries(hidden, context, value, extra_options):
+    """As nodes with a prompt for each region do, here with one prompt for two regions."""
+    return hidden.repeat(2, 1, 1), context.repeat(2, 1, 1), value.repeat(2, 1, 1)
+
+
+def average(x, extra_options):
+    return (x[: len(x) // 2] + x[len(x) // 2 :]) / 2
+
+
+def test_attention_of_regions_in_front_changes_only_what_it_should(model):
+    regional = model.clone()
+    regional.set_model_attn2_patch(repeat_queries)
+    regional.set_model_attn2_output_patch(average)
+    torch.testing.assert_close(sample(apply(regional)), sample(apply(model)), rtol=1e-4, atol=1e-4)
+
+
+def test_attention_of_regions_behind_is_refused(model):
+    applied = apply(model)
+    applied.set_model_attn2_patch(repeat_queries)
+    applied.set_model_attn2_output_patch(average)
+    with pytest.raises(ValueError, match="Put that node before Apply LivePhoto"):
+        sample(applied)
 
 
 def test_easycache_skips_steps_and_keeps_the_video_finite(model):
