@@ -147,7 +147,15 @@ def _run_opener(
     """An OUTER_SAMPLE wrapper: checks the whole job, then opens a run for it."""
     config = livephoto.config
 
-    def open_run(executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def open_run(
+        executor: Any,
+        noise: Tensor,
+        latent_image: Tensor,
+        sampler: Any,
+        sigmas: Tensor,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tensor:
         guider = executor.class_obj
         model, num_frames = guider.model_patcher, noise.shape[0]
         check_one_gpu(model, livephoto)
@@ -171,8 +179,9 @@ def _run_opener(
             guider.conds = _with_channels(guider.conds, channels.to(model.load_device))
         run = Run(parts=livephoto.parts, patch_tokens=reference.patch_tokens, num_frames=num_frames)
         guider.model_options["transformer_options"][RUN] = run
-        out = executor(noise, *args, **kwargs)
-        run.check_calls()
+        out = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
+        if len(sigmas) > 1:
+            run.check_calls()
         return out
 
     return open_run

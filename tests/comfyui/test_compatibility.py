@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from types import SimpleNamespace
 
+import comfy.sample
+import comfy.samplers
 import pytest
 import torch
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
@@ -187,6 +189,23 @@ def test_another_pack_that_runs_the_blocks_itself_is_noticed(model, livephoto):
     applied.set_model_unet_function_wrapper(lambda _, arguments: arguments["input"])
     with pytest.raises(RuntimeError, match="runs the model's blocks by itself"):
         sample(applied)
+
+
+def test_sampling_without_a_step_is_no_fault(model, livephoto):
+    """As after Split Sigmas at the last step."""
+    latent = torch.zeros(4, 4, 8, 8)
+    text = random_text()
+    result = comfy.sample.sample_custom(
+        apply(model, livephoto),
+        torch.randn(4, 4, 8, 8),
+        3.0,
+        comfy.samplers.sampler_object("euler"),
+        torch.tensor([0.5]),
+        text,
+        text,
+        latent,
+    )
+    assert result.isfinite().all()
 
 
 def test_another_pack_that_splits_the_clip_is_refused(model, livephoto):
