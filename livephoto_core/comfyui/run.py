@@ -33,7 +33,6 @@ class Run:
     num_frames: int
     _keys_values: KeysValues | None = None
     _checked: set[int] = field(default_factory=set)
-    _has_called: bool = False
 
     def keys_values(self, like: Tensor) -> KeysValues:
         """Keys and values of the content tokens, computed at the first use in a run."""
@@ -54,7 +53,6 @@ class Run:
             ValueError: For one frame, or more frames than the motion modules can take at once.
             RuntimeError: If another node has taken the frames apart.
         """
-        self._has_called = True
         check_frame_count(self.parts.config, num_frames, in_window=True)
         if batch_size % num_frames:
             raise RuntimeError(
@@ -70,7 +68,7 @@ class Run:
         Raises:
             RuntimeError: If another node has run the UNet's blocks by itself, without the parts.
         """
-        if not self._has_called:
+        if not self._checked:
             raise RuntimeError(
                 "LivePhoto's parts did not run: another node runs the model's blocks by itself, as "
                 "DeepCache does. Remove that node; EasyCache works."

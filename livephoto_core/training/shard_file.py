@@ -78,10 +78,7 @@ def index_shard(shard: Shard) -> ShardIndex:
     except tarfile.TarError as error:
         _log.error("%s is damaged (%s). %s", shard.path.name, error, _REMAKE)
     if len(clips) > shard.num_clips:
-        raise ValueError(
-            f"{shard.path.name} holds {len(clips)} clips, {FACTS_FILE} says {shard.num_clips}. "
-            f"{_REMAKE}"
-        )
+        raise ValueError(_other_count(shard, len(clips)))
     return list(clips.items())
 
 
@@ -97,16 +94,14 @@ def read_clip(shard: Shard, index: ShardIndex, place: int, names: Sequence[str])
         OSError: If the storage cannot be read.
     """
     if place >= len(index):
-        raise DamagedClipError(
-            f"{shard.path.name} holds {len(index)} clips, {FACTS_FILE} says {shard.num_clips}. "
-            f"{_REMAKE}"
-        )
+        raise DamagedClipError(_other_count(shard, len(index)))
     key, spans = index[place]
     try:
         wanted = {name: spans[name] for name in {*names, "json"}}
         contents = _from_storage(shard.path, lambda: _read(shard.path, wanted))
-        _check_sums(contents)
-        return {name: _DECODE[name](content) for name, content in contents.items()}
+        sample = {name: _DECODE[name](content) for name, content in contents.items()}
+        _check_sums(contents, sample["json"].get("crc32", {}))
+        return sample
     except OSError:
         raise
     except Exception as error:
@@ -117,6 +112,10 @@ def read_clip(shard: Shard, index: ShardIndex, place: int, names: Sequence[str])
 def damage(shard: Shard, key: str, error: object) -> str:
     """What is wrong with a clip, and what to do."""
     return f"{shard.path.name}: clip {key} cannot be read ({error}). {_REMAKE}"
+
+
+def _other_count(shard: Shard, count: int) -> str:
+    return f"{shard.path.name} holds {count} clips, {FACTS_FILE} says {shard.num_clips}. {_REMAKE}"
 
 
 def _from_storage(path: Path, read: Callable[[], T]) -> T:
@@ -151,11 +150,10 @@ def _read(path: Path, spans: Mapping[str, Span]) -> dict[str, bytes]:
     return contents
 
 
-def _check_sums(contents: Mapping[str, bytes]) -> None:
+def _check_sums(contents: Mapping[str, bytes], sums: Mapping[str, int]) -> None:
     """Raises ValueError for a member that is not what `prepare` wrote, where it kept a sum."""
-    sums = json.loads(contents["json"]).get("crc32", {})
-    for name, content in contents.items():
-        if zlib.crc32(content) != sums.get(name, zlib.crc32(content)):
+    for name in contents.keys() & sums.keys():
+        if zlib.crc32(contents[name]) != sums[name]:
             raise ValueError(f"{name} is not what was written")
 
 
