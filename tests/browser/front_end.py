@@ -40,13 +40,17 @@ START_TIMEOUT_MS = 120_000
 TIMEOUT_MS = 60_000
 
 FILES = {
-    "checkpoints": ("v1-5-pruned-emaonly-fp16.safetensors", "DreamShaper_8_pruned.safetensors"),
+    "checkpoints": (
+        "v1-5-pruned-emaonly-fp16.safetensors",
+        "DreamShaper_8_pruned.safetensors",
+        "dreamshaper_8.safetensors",
+    ),
     "livephoto": ("livephoto.safetensors",),
     "animatediff_models": ("pia.ckpt", "v3_sd15_mm.ckpt"),
     "clip_vision": ("dinov2-large.safetensors",),
     "loras": ("style.safetensors",),
 }
-"""Files that the workflows name, by folder. Only their names count in the front end's lists."""
+"""Files that the workflows name, the saved ones too, by folder. Only the names count, in lists."""
 
 # With a graph of its own choice loaded, or that would replace what a test loads.
 IS_READY = """
