@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
@@ -53,7 +55,7 @@ def encode_clips(
         num_clips: How many; a multiple of 16.
         seed: Names the stream.
         favoured: Motions that are drawn more often than others: once more for each time they are
-            named.
+            named. A level means what it means without them.
         num_workers: Processes that render.
     Raises:
         ValueError: If a motion is unknown, or the folder holds the clips of another autoencoder,
@@ -83,7 +85,8 @@ def encode_clips(
         },
     )
     encoded = encode_stream(stream, folder, num_workers=num_workers)
-    edges = level_edges(torch.from_numpy(np.array(encoded["ssim"])))
+    scenes = [sample_training_scene(seed, index, motions=motions) for index in range(num_clips)]
+    edges = _edges(np.array(encoded["ssim"]), [scene.motion for scene in scenes], motions)
     facts = {**stream.description, "num_clips": num_clips, "ssim_edges": edges}
     write_atomically(folder / FACTS_FILE, json.dumps(facts, indent=1).encode())
 
@@ -164,6 +167,14 @@ class _RenderedClips:
         ]
         clips = torch.stack([render_clip(scene, size_px=self.size_px) for scene in scenes])
         return clips, [mean_ssim(clip) for clip in clips]
+
+
+def _edges(ssim: np.ndarray, drawn: Sequence[str], motions: Sequence[str]) -> tuple[float, ...]:
+    """The edges of clips, as if each motion had been drawn alike."""
+    times = Counter(motions)
+    share = math.lcm(*times.values())
+    repeats = [share // times[motion] for motion in drawn]
+    return level_edges(torch.from_numpy(np.repeat(ssim, repeats)))
 
 
 def _encode(autoencoder: Any, part: tuple[Tensor, list[float]]) -> dict[str, np.ndarray]:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
@@ -105,6 +106,30 @@ def test_favoured_motions_come_more_often(base, text_encoder, tmp_path):
         assert of_picture == [pytest.approx(ssim, abs=1e-6)]
     with pytest.raises(ValueError, match="made with another favoured"):
         encode_clips(autoencoder, TINY_BASE, tmp_path, num_clips=COUNT, seed=SEED, num_workers=0)
+
+
+def test_levels_mean_the_same_whatever_is_favoured(base, tmp_path):
+    """Every second clip is still: counted as they come, levels 1 to 5 would all be stillness."""
+    count, favoured = 3 * COUNT, ["still"] * (len(MOTIONS) - 2)
+    encode_clips(
+        load_autoencoder(base),
+        TINY_BASE,
+        tmp_path,
+        num_clips=count,
+        seed=SEED,
+        favoured=favoured,
+        num_workers=0,
+    )
+    motions = (*MOTIONS, *favoured)
+    scenes = [sample_training_scene(SEED, index, motions=motions) for index in range(count)]
+    ssim = np.load(tmp_path / "ssim.npy")
+    is_still = np.array([scene.motion == "still" for scene in scenes])
+    assert 0.4 < is_still.mean() < 0.6
+    weights = np.where(is_still, 1 / (len(favoured) + 1), 1.0)
+    edges = json.loads((tmp_path / FACTS_FILE).read_text())["ssim_edges"]
+    for level, edge in enumerate(edges, start=1):
+        above = weights[ssim >= edge].sum() / weights.sum()
+        assert above == pytest.approx(level / 10, abs=0.03)
 
 
 def test_unknown_favoured_motion_is_refused_before_anything_is_written(base, tmp_path):
