@@ -139,7 +139,8 @@ def _luma(images: Tensor) -> Tensor:
             f"images must hold values from 0 to 1, got {low.item():.4g} to {high.item():.4g}."
         )
     # SSIM subtracts squared means: on bright, flat frames fp32 leaves errors of 1e-4.
-    images = images.to("cpu" if images.device.type == "mps" else images.device).to(torch.float64)
+    has_fp64 = images.device.type in ("cpu", "cuda")
+    images = images.to(images.device if has_fp64 else "cpu").to(torch.float64)
     return (images @ images.new_tensor(LUMA)).unsqueeze(1)
 
 

@@ -74,7 +74,9 @@ def as_content_encoder(clip_vision: Any) -> ContentEncoder:
     if isinstance(clip_vision, ContentEncoder):
         return clip_vision
     if clip_vision not in _from_core:
-        _from_core[clip_vision] = wrap_dinov2(*build_dinov2(clip_vision.get_sd()))
+        # From wherever it lies: nothing has made room for an fp32 copy on the GPU.
+        weights = {name: weight.cpu() for name, weight in clip_vision.get_sd().items()}
+        _from_core[clip_vision] = wrap_dinov2(*build_dinov2(weights))
     return _from_core[clip_vision]
 
 
@@ -82,10 +84,14 @@ def wrap_dinov2(model: Dinov2Model, name: str) -> ContentEncoder:
     """Puts a DINOv2 under ComfyUI's memory management."""
     # Plain fp32 layers: the encoder runs once per photo, and is small beside the UNet.
     model = model.float().requires_grad_(False).eval()
+    management = comfy.model_management
+    load_device = management.text_encoder_device()
+    if management.module_size(model) > management.maximum_vram_for_weights(load_device):
+        load_device = torch.device("cpu")
     patcher = comfy.model_patcher.ModelPatcher(
         # In a list of one: ModelPatcher sets `device`, read-only in transformers' classes.
         torch.nn.ModuleList([model]),
-        load_device=comfy.model_management.text_encoder_device(),
-        offload_device=comfy.model_management.text_encoder_offload_device(),
+        load_device=load_device,
+        offload_device=management.text_encoder_offload_device(),
     )
     return ContentEncoder(name=name, dim=model.config.hidden_size, patcher=patcher)

@@ -58,8 +58,11 @@ def load_demo_model(
     """
     file = open_base_model(path)
     _check_file(file)
+    model = _model(file.config, file.part("unet"))
+    # For the copies that ComfyUI makes of a MODEL: for LoRA hooks under dynamic VRAM, for example.
+    model.cached_patcher_init = (_load_model, (path,))
     return (
-        _model(file.config, file.part("unet")),
+        model,
         _clip(file.config, file.part("text_encoder")),
         _vae(file.config, file.part("autoencoder")),
         replace(wrap_dinov2(*build_dinov2(file.part("content_encoder"))), knows_only_shapes=True),
@@ -96,7 +99,14 @@ def _with_file_names(weights: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _model(config: BaseConfig, weights: dict[str, Tensor]) -> ModelPatcher:
+def _load_model(path: str | os.PathLike[str], *, disable_dynamic: bool = False) -> ModelPatcher:
+    file = open_base_model(path)
+    return _model(file.config, file.part("unet"), disable_dynamic=disable_dynamic)
+
+
+def _model(
+    config: BaseConfig, weights: dict[str, Tensor], *, disable_dynamic: bool = False
+) -> ModelPatcher:
     model_config: Any = ShapesBase(unet_config(config.unet))
     model_config.latent_format = _latent_format(config)
     management = comfy.model_management
@@ -107,13 +117,16 @@ def _model(config: BaseConfig, weights: dict[str, Tensor]) -> ModelPatcher:
         load_device, num_parameters, supported_dtypes=dtypes, weight_dtype=torch.float16
     )
     cast_dtype = management.unet_manual_cast(dtype, load_device, dtypes)
+    if dtype.itemsize == 1:
+        # ComfyUI's --fp8 options are for large models.
+        dtype, cast_dtype = cast_dtype, None
     model_config.set_inference_dtype(dtype, cast_dtype)
     offload_device = management.unet_offload_device()
     model = model_config.get_model({}, device=offload_device)
     # Looked up at call time: ComfyUI's start-up rebinds the class for dynamic VRAM.
-    patcher = comfy.model_patcher.CoreModelPatcher(
-        model, load_device=load_device, offload_device=offload_device
-    )
+    patchers = comfy.model_patcher
+    patcher_class = patchers.ModelPatcher if disable_dynamic else patchers.CoreModelPatcher
+    patcher = patcher_class(model, load_device=load_device, offload_device=offload_device)
     # Cast here: under dynamic VRAM ComfyUI's layers keep the dtype of what they are given.
     weights = {name: tensor.to(dtype) for name, tensor in weights.items()}
     model.load_model_weights(weights, assign=patcher.is_dynamic())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import comfy.model_management
 import comfy.sample
@@ -18,6 +20,7 @@ from ..diffusion.prior import mix_prior
 from ..models.config import NoiseSchedule
 from .compatibility import ATTACHMENT, check_base_model, check_text_width
 from .noise_schedule import ModelSampling
+from .passing_clone import passing
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -82,9 +85,28 @@ class InversionSampler(comfy.samplers.Sampler):
 class Inversion:
     """One inversion made, and what it was made with."""
 
+    latent: Tensor
     num_steps: int
     conditioning: list[Any] | None
     result: Tensor
+
+    def is_of(self, latent: Tensor, num_steps: int, conditioning: list[Any] | None) -> bool:
+        """Whether it was made with these.
+
+        The conditioning must be the same object: ComfyUI's cache keeps it as long as nothing
+        before it changes.
+        """
+        return (
+            self.num_steps == num_steps
+            and self.conditioning is conditioning
+            and torch.equal(self.latent, latent)
+        )
+
+
+_made: WeakKeyDictionary[Any, deque[Inversion]] = WeakKeyDictionary()
+"""The last inversions by model, so that another seed, motion file or intensity repeats none. An
+entry goes when its model does."""
+_REMEMBERED = 8
 
 
 def invert_reference(
@@ -94,7 +116,7 @@ def invert_reference(
     num_steps: int,
     conditioning: list[Any] | None = None,
 ) -> Tensor:
-    """Inv(r₀) of LivePhoto's eq. 3, remembered on the reference until the model changes.
+    """Inv(r₀) of LivePhoto's eq. 3; the last ones of each model are remembered.
 
     Args:
         model: The base MODEL, before ApplyLivePhoto.
@@ -114,14 +136,12 @@ def invert_reference(
             "from before Apply LivePhoto."
         )
     check_base_model(model)
-    done = reference.inversions.setdefault(model, [])
-    for inversion in done:
-        # The same object: ComfyUI's cache keeps a CONDITIONING as long as nothing before it
-        # changes.
-        if inversion.num_steps == num_steps and inversion.conditioning is conditioning:
+    made = _made.setdefault(model, deque(maxlen=_REMEMBERED))
+    for inversion in made:
+        if inversion.is_of(reference.latent, num_steps, conditioning):
             return inversion.result
     result = _invert(model, reference.latent, num_steps, conditioning)
-    done.append(Inversion(num_steps=num_steps, conditioning=conditioning, result=result))
+    made.append(Inversion(reference.latent, num_steps, conditioning, result))
     return result
 
 
@@ -131,31 +151,31 @@ def _invert(
     context_dim = model.model.model_config.unet_config["context_dim"]
     if conditioning is None:
         conditioning = [[torch.zeros(1, 77, context_dim), {}]]
-    plain = model.clone()
-    # Also for a model that a node has set to LCM, say, whose denoised latents are no x₀.
-    plain.add_object_patch("model_sampling", ModelSampling(_schedule_of(model)))
-    for name in _GUIDANCE:
-        plain.model_options.pop(name, None)
-    for kind, cache in itertools.product(plain.wrappers, _CACHES):
-        plain.remove_wrappers_with_key(kind, cache)
-    guider = comfy.samplers.CFGGuider(plain)
-    guider.inner_set_conds({"positive": conditioning})
-    entries = guider.original_conds["positive"]
-    check_text_width("conditioning", entries, context_dim)
-    if any(entry["cross_attn"].shape[0] > 1 for entry in entries if "cross_attn" in entry):
-        raise ValueError(
-            "conditioning: its text differs from frame to frame, but a photo is a single one. "
-            "Connect CLIP Text Encode, not Text Reweight."
+    with passing(model.clone()) as plain:
+        # Also for a model that a node has set to LCM, say, whose denoised latents are no x₀.
+        plain.add_object_patch("model_sampling", ModelSampling(_schedule_of(model)))
+        for name in _GUIDANCE:
+            plain.model_options.pop(name, None)
+        for kind, cache in itertools.product(plain.wrappers, _CACHES):
+            plain.remove_wrappers_with_key(kind, cache)
+        guider = comfy.samplers.CFGGuider(plain)
+        guider.inner_set_conds({"positive": conditioning})
+        entries = guider.original_conds["positive"]
+        check_text_width("conditioning", entries, context_dim)
+        if any(entry["cross_attn"].shape[0] > 1 for entry in entries if "cross_attn" in entry):
+            raise ValueError(
+                "conditioning: its text differs from frame to frame, but a photo is a single one. "
+                "Connect CLIP Text Encode, not Text Reweight."
+            )
+        model_sampling: Any = plain.get_model_object("model_sampling")
+        inverted = guider.sample(
+            torch.zeros_like(latent),
+            latent,
+            InversionSampler(num_steps),
+            model_sampling.sigmas[[0, -1]].clone(),
+            disable_pbar=True,
+            seed=0,  # Of no noise of ours; the context windows' FreeNoise wants one.
         )
-    model_sampling: Any = plain.get_model_object("model_sampling")
-    inverted = guider.sample(
-        torch.zeros_like(latent),
-        latent,
-        InversionSampler(num_steps),
-        model_sampling.sigmas[[0, -1]].clone(),
-        disable_pbar=True,
-        seed=0,  # Of no noise of ours; the context windows' FreeNoise wants one.
-    )
     # The guider has turned the result into a VAE latent; unit variance is what it was before.
     return model.model.process_latent_in(inverted.float().cpu())
 

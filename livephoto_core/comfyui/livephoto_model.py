@@ -14,11 +14,13 @@ from comfy.patcher_extension import CallbacksMP
 from torch import Tensor
 
 from ..checkpoints import describe, merge_motion_lora, read_checkpoint, read_motion_lora
-from ..models.config import LivePhotoConfig
+from ..models.config import SD15, LivePhotoConfig
 from ..models.livephoto import LivePhoto
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
+
+SD15_UNET_PARAMETERS = 859_520_964
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,12 +73,7 @@ def livephoto_from_weights(
     """Builds the modules of `config` around `state_dict` in the dtype ComfyUI would choose."""
     load_device = comfy.model_management.get_torch_device()
     offload_device = comfy.model_management.unet_offload_device()
-    num_parameters = sum(tensor.numel() for tensor in state_dict.values())
-    stored = next(iter(state_dict.values())).dtype
-    dtype = comfy.model_management.unet_dtype(load_device, num_parameters, weight_dtype=stored)
-    if dtype.itemsize == 1:
-        # ComfyUI's --fp8 options are for large base models; these weights have no scales for it.
-        dtype = stored
+    dtype = _dtype(config, state_dict, load_device)
     # manual_cast: the base model may run in another dtype, and offloaded weights are cast per
     # layer.
     parts = LivePhoto(config, operations=comfy.ops.manual_cast, device="meta", dtype=dtype)
@@ -92,6 +89,21 @@ def livephoto_from_weights(
     )
     patcher.add_callback_with_key(CallbacksMP.ON_LOAD, "livephoto", _load_buffers)
     return LivePhotoModel(name=name, config=config, patcher=patcher)
+
+
+def _dtype(
+    config: LivePhotoConfig, state_dict: dict[str, Tensor], device: torch.device
+) -> torch.dtype:
+    management = comfy.model_management
+    num_parameters = sum(tensor.numel() for tensor in state_dict.values())
+    if config.layout == SD15:
+        # Beside a base of this size there is less room for fp32 than alone.
+        num_parameters += SD15_UNET_PARAMETERS
+    stored = next(iter(state_dict.values())).dtype
+    dtype = management.unet_dtype(device, num_parameters, weight_dtype=stored)
+    # ComfyUI's --fp8 options are for large base models; these weights have no scales for it. The
+    # base computes in this dtype then.
+    return management.unet_manual_cast(dtype, device) if dtype.itemsize == 1 else dtype
 
 
 def _load_buffers(patcher: ModelPatcher, device: torch.device | None, *_: Any) -> None:

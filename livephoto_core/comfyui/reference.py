@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
-from weakref import WeakKeyDictionary
 
 import comfy.utils
 from torch import Tensor
@@ -26,13 +25,10 @@ class LivePhotoReference:
     Args:
         latent: VAE latent of the fitted photo as VAEEncode gives it (not scaled), (1 c h w).
         patch_tokens: Of the content encoder, (1 n d); `None` where none was given.
-        inversions: DDIM inversions already made of this photo, by model and settings, so that a
-            change of seed does not repeat them; an entry goes when its model does.
     """
 
     latent: Tensor
     patch_tokens: Tensor | None = None
-    inversions: WeakKeyDictionary[Any, list[Any]] = field(default_factory=WeakKeyDictionary)
 
     @property
     def size_px(self) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from comfy.sampler_helpers import cond_has_hooks
 from torch import Tensor
 
 from .apply import apply_livephoto, empty_latent
+from .passing_clone import passing
 from .preview import sampling_callback
 
 if TYPE_CHECKING:
@@ -62,26 +63,27 @@ def sample_livephoto(
     _check_known("sampler_name", sampler_name, SAMPLERS)
     _check_known("scheduler", scheduler, SCHEDULERS)
     model = _for_hooks(model, positive, negative)
-    patched = apply_livephoto(model, livephoto, reference, motion_intensity)
+    applied = apply_livephoto(model, livephoto, reference, motion_intensity)
     latent = empty_latent(reference, num_frames)
     samples = latent["samples"]
     initial = (
         comfy.sample.prepare_noise(samples, seed) if noise is None else noise.generate_noise(latent)
     )
-    out = comfy.sample.sample(
-        patched,
-        initial,
-        num_steps,
-        cfg,
-        sampler_name,
-        scheduler,
-        positive,
-        negative,
-        samples,
-        callback=sampling_callback(patched, num_steps),
-        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
-        seed=seed,
-    )
+    with passing(applied) as patched:
+        out = comfy.sample.sample(
+            patched,
+            initial,
+            num_steps,
+            cfg,
+            sampler_name,
+            scheduler,
+            positive,
+            negative,
+            samples,
+            callback=sampling_callback(patched, num_steps),
+            disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+            seed=seed,
+        )
     return {"samples": out}
 
 

@@ -13,8 +13,10 @@ from comfy_extras.nodes_easycache import EasyCacheNode, LazyCacheNode
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from diffusers import DDIMInverseScheduler
 
+from livephoto_core.comfyui import inversion
 from livephoto_core.comfyui.apply import apply_livephoto, empty_latent
 from livephoto_core.comfyui.inversion import PriorNoise, invert_reference
+from livephoto_core.comfyui.reference import LivePhotoReference
 from livephoto_core.diffusion.prior import prior_coefficients
 from tests.comfyui.sd15_checkpoint import small_model
 from tests.comfyui.tiny_models import FULL, random_reference, random_text, tiny_livephoto, tiny_sd15
@@ -89,13 +91,26 @@ def test_other_steps_prompt_or_model_invert_again(model, reference):
     assert (len(calls), len(other_calls)) == (9, 2)
 
 
-def test_inversion_leaves_model_and_its_forgotten_results_alone(model, reference):
+def test_photo_encoded_again_for_another_motion_file_is_not_inverted_again(model, reference):
+    counted, calls = count_calls(model)
+    first = invert_reference(counted, reference, num_steps=2)
+    again = LivePhotoReference(reference.latent.clone(), torch.zeros(1, 16, 48))
+    assert invert_reference(counted, again, num_steps=2) is first
+    other = LivePhotoReference(reference.latent.flip(-1))
+    assert invert_reference(counted, other, num_steps=2) is not first
+    assert len(calls) == 4
+
+
+def test_inversions_are_forgotten_with_their_model_and_the_oldest_before(model, reference):
+    before = len(inversion._made)
     short_lived = model.clone()
-    invert_reference(short_lived, reference, num_steps=1)
-    assert len(reference.inversions) == 1
+    for num_steps in range(1, 11):
+        invert_reference(short_lived, reference, num_steps=num_steps)
+    assert [made.num_steps for made in inversion._made[short_lived]] == list(range(3, 11))
+    assert len(inversion._made) == before + 1
     del short_lived
     comfy.model_management.cleanup_models_gc()
-    assert len(reference.inversions) == 0
+    assert len(inversion._made) == before
 
 
 def test_cancel_stops_within_a_step(model, reference):
@@ -109,7 +124,7 @@ def test_cancel_stops_within_a_step(model, reference):
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         invert_reference(counted, reference, num_steps=50)
     comfy.model_management.interrupt_current_processing(False)
-    assert len(calls) == 1 and not reference.inversions.get(counted)
+    assert len(calls) == 1 and not inversion._made[counted]
 
 
 def test_model_with_livephoto_applied_is_refused(model, reference):
