@@ -73,6 +73,9 @@ class TrainingUNet(nn.Module):
         device: Where the copy of the UNet lies; the parts are moved there too.
         recompute: Whether to keep only what enters each layer of the UNet, and to compute the rest
             again in the backward pass (gradient checkpointing).
+        bf16: Whether it will run under autocast to bf16: layers that autocast would cast are then
+            kept so, with the same results. Autocast casts frozen weights anew at every use, and
+            each use keeps its copy until the backward pass.
     Raises:
         ValueError: If the model is not the kind of UNet that the parts are made for.
     """
@@ -84,12 +87,13 @@ class TrainingUNet(nn.Module):
         *,
         device: torch.device | str = "cpu",
         recompute: bool = False,
+        bf16: bool = False,
     ) -> None:
         super().__init__()
         applied = apply_livephoto(
             model, _as_model(parts), _any_reference(parts.config), DEFAULT_LEVEL
         )
-        self.unet = _frozen_copy(applied, torch.device(device))
+        self.unet = _frozen_copy(applied, torch.device(device), bf16=bf16)
         self.parts = parts.to(device)
         self._transformer_options = {
             **applied.model_options["transformer_options"],
@@ -165,16 +169,17 @@ def _recompute_layers(unet: nn.Module) -> None:
                     block[index] = twin(WithRecomputation, layer)
 
 
-def _frozen_copy(applied: ModelPatcher, device: torch.device) -> nn.Module:
-    """The UNet of a MODEL with its object patches, in fp32, without gradients."""
+def _frozen_copy(applied: ModelPatcher, device: torch.device, *, bf16: bool) -> nn.Module:
+    """The UNet of a MODEL with its object patches, without gradients, in fp32 or partly in bf16."""
     unet = applied.model.diffusion_model
     # deepcopy takes what it finds in `memo` for already copied.
-    memo: dict[int, Any] = {
-        id(parameter): nn.Parameter(
-            parameter.detach().to(device, torch.float32), requires_grad=False
-        )
-        for parameter in unet.parameters()
-    }
+    memo: dict[int, Any] = {}
+    for module in unet.modules():
+        is_cast = bf16 and isinstance(module, nn.Linear | nn.Conv2d)
+        dtype = torch.bfloat16 if is_cast else torch.float32
+        for parameter in module.parameters(recurse=False):
+            copied = parameter.detach().to(device, dtype)
+            memo[id(parameter)] = nn.Parameter(copied, requires_grad=False)
     applied.patch_model(load_weights=False)
     try:
         return copy.deepcopy(applied.model.diffusion_model, memo).to(device).eval()

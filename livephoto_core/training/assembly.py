@@ -51,7 +51,12 @@ def from_files(config: TrainingConfig, *, resume: bool = False) -> Ingredients:
         encoder=encoder,
         initial=read_checkpoint(files.init_from) if files.init_from and not resume else None,
         make_samples=SampleVideos(
-            model, clips, encoder=encoder and encoder[1], vae=vae, cfg=config.run.sample_cfg
+            model,
+            clips,
+            encoder=encoder and encoder[1],
+            vae=vae,
+            bf16=config.run.bf16,
+            cfg=config.run.sample_cfg,
         ),
     )
 

@@ -68,7 +68,9 @@ class Training:
         self.accelerator = Accelerator(
             cpu=not torch.cuda.is_available(),
             mixed_precision="no",
-            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+            kwargs_handlers=[
+                DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
+            ],
         )
         self._set_up(parts, ingredients)
         self.progress = Progress()
@@ -140,7 +142,13 @@ class Training:
     def _set_up(self, parts: LivePhoto, ingredients: Ingredients) -> None:
         options, device = self.config.run, self.accelerator.device
         freeze(parts, self.config.parts.frozen)
-        unet = TrainingUNet(ingredients.model, parts, device=device, recompute=options.recompute)
+        unet = TrainingUNet(
+            ingredients.model,
+            parts,
+            device=device,
+            recompute=options.recompute,
+            bf16=options.bf16,
+        )
         encoder = ingredients.encoder and ingredients.encoder[1].float()
         self.loss = ClipLoss(
             unet,
@@ -194,7 +202,8 @@ class Training:
                 "optimiser.learning_rate, or with run.bf16=false."
             )
         self._optimiser.step()
-        self._optimiser.zero_grad(set_to_none=True)
+        # With several processes gradients lie in DDP's own memory, where they are summed.
+        self._optimiser.zero_grad(set_to_none=self.accelerator.num_processes == 1)
         update_ema(self.ema, self.trained, options.ema_decay_after(step + 1))
         self.progress = Progress(step + 1, self.progress.clips_seen + self._clips_per_step)
         meter.add(loss, norm)

@@ -39,6 +39,8 @@ class SampleVideos:
         cfg: Guidance scale.
         encoder: DINOv2, where the checkpoint has content tokens.
         vae: ComfyUI VAE; without one the latents' first three channels are shown.
+        bf16: Whether to sample in bf16 (autocast), as the training computes: its MODEL is in fp32,
+            and all other processes wait.
         num_clips: How many, one below the other.
         num_steps: Denoising steps.
     """
@@ -51,11 +53,13 @@ class SampleVideos:
         cfg: float,
         encoder: Dinov2Model | None = None,
         vae: Any = None,
+        bf16: bool = False,
         num_clips: int = 4,
         num_steps: int = 25,
     ) -> None:
         self._model, self._clips, self._encoder, self._vae = model, clips, encoder, vae
         self._num_clips, self._num_steps, self._cfg = num_clips, num_steps, cfg
+        self._bf16 = bf16
 
     # Without it ComfyUI's VAE would keep the graph of every frame; inference_mode would make the
     # training's own weights inference tensors where ComfyUI moves them.
@@ -89,20 +93,22 @@ class SampleVideos:
             reweight_conditioning(livephoto, [[text, {}]], num_frames=num_frames)[0]
             for text in texts
         )
-        result = sample_livephoto(
-            self._model,
-            livephoto,
-            reference,
-            motion_intensity=level,
-            num_frames=num_frames,
-            positive=positive,
-            negative=negative,
-            seed=seed,
-            num_steps=self._num_steps,
-            cfg=self._cfg,
-            sampler_name="ddim",
-            scheduler="normal",
-        )
+        device = livephoto.patcher.load_device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self._bf16):
+            result = sample_livephoto(
+                self._model,
+                livephoto,
+                reference,
+                motion_intensity=level,
+                num_frames=num_frames,
+                positive=positive,
+                negative=negative,
+                seed=seed,
+                num_steps=self._num_steps,
+                cfg=self._cfg,
+                sampler_name="ddim",
+                scheduler="normal",
+            )
         return result["samples"]
 
     def _patch_tokens(self, clips: Clips) -> Tensor | None:

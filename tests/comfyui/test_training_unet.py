@@ -169,6 +169,24 @@ def test_the_model_given_is_left_as_it_was():
     assert "livephoto" not in model.attachments
 
 
+def test_base_in_bf16_predicts_as_autocast_would_and_takes_half_the_memory():
+    model, parts, inputs = tiny_sd15(), training_parts(FULL), random_inputs(FULL, num_clips=2)
+    outcomes, sizes = [], []
+    for bf16 in (False, True):
+        network = TrainingUNet(model, parts, bf16=bf16)
+        parts.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            predicted = network(*inputs)
+        predicted.square().mean().backward()
+        found = [parameter.grad for parameter in parts.parameters() if parameter.grad is not None]
+        outcomes.append([predicted, *found])
+        sizes.append(sum(tensor.nbytes for tensor in network.unet.parameters()))
+    assert len(outcomes[0]) > 100
+    for wide, narrow in zip(*outcomes, strict=True):
+        assert torch.equal(wide, narrow)
+    assert sizes[1] < 0.51 * sizes[0]
+
+
 def test_base_of_another_width_is_refused_by_name():
     config = CONFIGS["v1"]
     other = tiny_sd15(type(config.layout)(block_channels=(64, 64, 64, 64), context_dim=64))

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from livephoto_core.comfyui.demo_model import load_demo_model
+from livephoto_core.comfyui.sampling import sample_livephoto
 from livephoto_core.shapes.base_model import BASE_MODEL_PATH
 from livephoto_core.training import samples
 from livephoto_core.training.ingredients import Snapshot
@@ -61,6 +62,31 @@ def test_samples_are_guided_as_strongly_as_asked(tmp_path, monkeypatch):
     )
     make_samples(Snapshot(7, parts.config, parts.state_dict(), tmp_path))
     assert asked == [2.5]
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_samples_are_computed_as_the_training_computes(bf16, tmp_path, monkeypatch):
+    seen = []
+
+    def sample(*arguments, **options):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return sample_livephoto(*arguments, **options)
+
+    monkeypatch.setattr(samples, "sample_livephoto", sample)
+    given = ingredients()
+    parts = Training(options(tmp_path / "run"), given).parts
+    make_samples = SampleVideos(
+        given.model,
+        given.clips,
+        cfg=2.5,
+        encoder=given.encoder[1],
+        bf16=bf16,
+        num_clips=1,
+        num_steps=1,
+    )
+    make_samples(Snapshot(7, parts.config, parts.state_dict(), tmp_path))
+    assert seen == [bf16]
+    assert len(frames_of(tmp_path / "samples" / "step-00000007.webp")) == FRAMES
 
 
 def test_decoded_frames_keep_no_graph(tmp_path, monkeypatch):
