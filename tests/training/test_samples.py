@@ -26,16 +26,25 @@ def frames_of(path) -> np.ndarray:
         return np.stack(frames)
 
 
+def write_samples(folder, given, *, num_clips=1, num_steps=1, **changes):
+    """What a training of the ingredients `given` writes after step 7."""
+    parts = Training(options(folder / "run"), given).parts
+    make_samples = SampleVideos(
+        given.model,
+        given.clips,
+        encoder=given.encoder[1],
+        num_clips=num_clips,
+        num_steps=num_steps,
+        **changes,
+    )
+    make_samples(Snapshot(7, parts.config, parts.state_dict(), folder))
+    return folder / "samples" / "step-00000007.webp"
+
+
 def test_animation_of_latents_is_written_for_every_clip(tmp_path):
     given = ingredients()
-    training = Training(options(tmp_path / "run"), given)
     before = [parameter.clone() for parameter in given.model.model.diffusion_model.parameters()]
-    make_samples = SampleVideos(
-        given.model, given.clips, cfg=2.5, encoder=given.encoder[1], num_clips=2, num_steps=2
-    )
-    snapshot = Snapshot(7, training.parts.config, training.parts.state_dict(), tmp_path)
-    make_samples(snapshot)
-    frames = frames_of(tmp_path / "samples" / "step-00000007.webp")
+    frames = frames_of(write_samples(tmp_path, given, cfg=2.5, num_clips=2, num_steps=2))
     assert frames.shape == (FRAMES, 2 * 64, 2 * 64, 3)
     clip = latent_images(RandomClips().load([1]).latents[0] / 0.18215)
     # WebP is lossy; the clip itself is on the left of the second row.
@@ -47,65 +56,26 @@ def test_animation_of_latents_is_written_for_every_clip(tmp_path):
         assert torch.equal(parameter, value)
 
 
-def test_samples_are_guided_as_strongly_as_asked(tmp_path, monkeypatch):
-    asked = []
-
-    def sample(*arguments, cfg, **options):
-        asked.append(cfg)
-        return {"samples": torch.zeros(FRAMES, 4, 8, 8)}
-
-    monkeypatch.setattr(samples, "sample_livephoto", sample)
-    given = ingredients()
-    parts = Training(options(tmp_path / "run"), given).parts
-    make_samples = SampleVideos(
-        given.model, given.clips, cfg=2.5, encoder=given.encoder[1], num_clips=1
-    )
-    make_samples(Snapshot(7, parts.config, parts.state_dict(), tmp_path))
-    assert asked == [2.5]
-
-
-@pytest.mark.parametrize("bf16", [False, True])
-def test_samples_are_computed_as_the_training_computes(bf16, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("cfg", "bf16"), [(2.5, False), (7.5, True)])
+def test_samples_are_guided_as_asked_and_computed_as_the_training(cfg, bf16, tmp_path, monkeypatch):
     seen = []
 
     def sample(*arguments, **options):
-        seen.append(torch.is_autocast_enabled("cpu"))
+        seen.append((options["cfg"], torch.is_autocast_enabled("cpu")))
         return sample_livephoto(*arguments, **options)
 
     monkeypatch.setattr(samples, "sample_livephoto", sample)
-    given = ingredients()
-    parts = Training(options(tmp_path / "run"), given).parts
-    make_samples = SampleVideos(
-        given.model,
-        given.clips,
-        cfg=2.5,
-        encoder=given.encoder[1],
-        bf16=bf16,
-        num_clips=1,
-        num_steps=1,
-    )
-    make_samples(Snapshot(7, parts.config, parts.state_dict(), tmp_path))
-    assert seen == [bf16]
-    assert len(frames_of(tmp_path / "samples" / "step-00000007.webp")) == FRAMES
+    written = write_samples(tmp_path, ingredients(), cfg=cfg, bf16=bf16)
+    assert seen == [(cfg, bf16)]
+    assert len(frames_of(written)) == FRAMES
 
 
 def test_decoded_frames_keep_no_graph(tmp_path, monkeypatch):
     """Of a real VAE's decoder it would be a gigabyte for every frame."""
     written = []
     monkeypatch.setattr(samples, "write_animation", lambda path, images: written.append(images))
-    given = ingredients()
-    parts = Training(options(tmp_path / "run"), given).parts
     _, _, vae, _ = load_demo_model(BASE_MODEL_PATH)
-    make_samples = SampleVideos(
-        given.model,
-        given.clips,
-        cfg=1,
-        encoder=given.encoder[1],
-        vae=vae,
-        num_clips=1,
-        num_steps=1,
-    )
-    make_samples(Snapshot(7, parts.config, parts.state_dict(), tmp_path))
+    write_samples(tmp_path, ingredients(), cfg=1, vae=vae)
     [images] = written
     assert not images.requires_grad
     assert all(parameter.requires_grad for parameter in vae.first_stage_model.parameters())
