@@ -25,7 +25,8 @@ class PriorInversion(io.ComfyNode):
             category=CATEGORY,
             description="Inverts the photo to noise with the base model (DDIM) and mixes a little "
             "of it into the video's starting noise: colours and layout hold better. Works with "
-            "any sampler that takes NOISE. A new seed does not repeat the inversion.",
+            "any sampler that takes NOISE. A new seed or motion file does not "
+            "repeat the inversion.",
             search_aliases=["ddim inversion", "noise prior", "unsampler"],
             inputs=[
                 io.Model.Input(

@@ -86,7 +86,7 @@ def wrap_dinov2(model: Dinov2Model, name: str) -> ContentEncoder:
     model = model.float().requires_grad_(False).eval()
     management = comfy.model_management
     load_device = management.text_encoder_device()
-    if management.module_size(model) > management.maximum_vram_for_weights(load_device):
+    if management.module_size(model) > management.get_total_memory(load_device):
         load_device = torch.device("cpu")
     patcher = comfy.model_patcher.ModelPatcher(
         # In a list of one: ModelPatcher sets `device`, read-only in transformers' classes.

@@ -58,12 +58,13 @@ def load_demo_model(
     """
     file = open_base_model(path)
     _check_file(file)
-    model = _model(file.config, file.part("unet"))
-    # For the copies that ComfyUI makes of a MODEL: for LoRA hooks under dynamic VRAM, for example.
+    model, clip = _load_model(path), _load_clip(path)
+    # For the copies that ComfyUI makes, for LoRA hooks under dynamic VRAM for example.
     model.cached_patcher_init = (_load_model, (path,))
+    clip.patcher.cached_patcher_init = (_load_clip_patcher, (path,))
     return (
         model,
-        _clip(file.config, file.part("text_encoder")),
+        clip,
         _vae(file.config, file.part("autoencoder")),
         replace(wrap_dinov2(*build_dinov2(file.part("content_encoder"))), knows_only_shapes=True),
     )
@@ -102,6 +103,17 @@ def _with_file_names(weights: Mapping[str, Any]) -> dict[str, Any]:
 def _load_model(path: str | os.PathLike[str], *, disable_dynamic: bool = False) -> ModelPatcher:
     file = open_base_model(path)
     return _model(file.config, file.part("unet"), disable_dynamic=disable_dynamic)
+
+
+def _load_clip(path: str | os.PathLike[str], *, disable_dynamic: bool = False) -> comfy.sd.CLIP:
+    file = open_base_model(path)
+    return _clip(file.config, file.part("text_encoder"), disable_dynamic=disable_dynamic)
+
+
+def _load_clip_patcher(
+    path: str | os.PathLike[str], *, disable_dynamic: bool = False
+) -> ModelPatcher:
+    return _load_clip(path, disable_dynamic=disable_dynamic).patcher
 
 
 def _model(
@@ -143,7 +155,9 @@ def _latent_format(config: BaseConfig) -> comfy.latent_formats.LatentFormat:
     return latent_format
 
 
-def _clip(config: BaseConfig, weights: dict[str, Tensor]) -> comfy.sd.CLIP:
+def _clip(
+    config: BaseConfig, weights: dict[str, Tensor], *, disable_dynamic: bool = False
+) -> comfy.sd.CLIP:
     # As in SD-1.5: the last layer's tokens, normalised. Textual inversions do not fit this width.
     encoder = partial(
         SDClipModel,
@@ -159,7 +173,12 @@ def _clip(config: BaseConfig, weights: dict[str, Tensor]) -> comfy.sd.CLIP:
     projection = torch.eye(width, dtype=weights[_EMBEDDING].dtype)
     state_dict["clip_l.transformer.text_projection.weight"] = projection
     num_parameters = sum(tensor.numel() for tensor in state_dict.values())
-    return comfy.sd.CLIP(target, parameters=num_parameters, state_dict=state_dict)
+    return comfy.sd.CLIP(
+        target,
+        parameters=num_parameters,
+        state_dict=state_dict,
+        disable_dynamic=disable_dynamic,
+    )
 
 
 def _vae(config: BaseConfig, weights: dict[str, Tensor]) -> comfy.sd.VAE:

@@ -104,8 +104,8 @@ class Inversion:
 
 
 _made: WeakKeyDictionary[Any, deque[Inversion]] = WeakKeyDictionary()
-"""The last inversions by model, so that another seed, motion file or intensity repeats none. An
-entry goes when its model does."""
+"""The last inversions by model, so that another seed or motion file repeats none. An entry goes
+when its model does."""
 _REMEMBERED = 8
 
 
@@ -141,7 +141,9 @@ def invert_reference(
         if inversion.is_of(reference.latent, num_steps, conditioning):
             return inversion.result
     result = _invert(model, reference.latent, num_steps, conditioning)
-    made.append(Inversion(reference.latent, num_steps, conditioning, result))
+    # Hooks and ControlNets of a conditioning would stay in memory with it.
+    if not any({"hooks", "control"} & options.keys() for _, options in conditioning or []):
+        made.append(Inversion(reference.latent, num_steps, conditioning, result))
     return result
 
 

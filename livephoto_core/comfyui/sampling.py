@@ -63,13 +63,14 @@ def sample_livephoto(
     _check_known("sampler_name", sampler_name, SAMPLERS)
     _check_known("scheduler", scheduler, SCHEDULERS)
     model = _for_hooks(model, positive, negative)
-    applied = apply_livephoto(model, livephoto, reference, motion_intensity)
     latent = empty_latent(reference, num_frames)
     samples = latent["samples"]
-    initial = (
-        comfy.sample.prepare_noise(samples, seed) if noise is None else noise.generate_noise(latent)
-    )
-    with passing(applied) as patched:
+    with passing(apply_livephoto(model, livephoto, reference, motion_intensity)) as patched:
+        initial = (
+            comfy.sample.prepare_noise(samples, seed)
+            if noise is None
+            else noise.generate_noise(latent)
+        )
         out = comfy.sample.sample(
             patched,
             initial,

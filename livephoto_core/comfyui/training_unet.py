@@ -68,7 +68,8 @@ class TrainingUNet(nn.Module):
     """A frozen UNet with the parts that train, as a function that autograd follows.
 
     Args:
-        model: SD-1.5 MODEL; it is left as it is. In fp32 on the CPU its weights are shared.
+        model: SD-1.5 MODEL; it is left as it is. In fp32 on the CPU its weights are shared, without
+            `bf16`.
         parts: The modules that train, built with `torch.nn` layers.
         device: Where the copy of the UNet lies; the parts are moved there too.
         recompute: Whether to keep only what enters each layer of the UNet, and to compute the rest

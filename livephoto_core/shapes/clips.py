@@ -85,8 +85,11 @@ def encode_clips(
         },
     )
     encoded = encode_stream(stream, folder, num_workers=num_workers)
-    scenes = [sample_training_scene(seed, index, motions=motions) for index in range(num_clips)]
-    edges = _edges(np.array(encoded["ssim"]), [scene.motion for scene in scenes], motions)
+    ssim = np.array(encoded["ssim"])
+    if favoured:
+        scenes = (sample_training_scene(seed, index, motions=motions) for index in range(num_clips))
+        ssim = _as_if_alike(ssim, [scene.motion for scene in scenes], motions)
+    edges = level_edges(torch.from_numpy(ssim))
     facts = {**stream.description, "num_clips": num_clips, "ssim_edges": edges}
     write_atomically(folder / FACTS_FILE, json.dumps(facts, indent=1).encode())
 
@@ -169,12 +172,11 @@ class _RenderedClips:
         return clips, [mean_ssim(clip) for clip in clips]
 
 
-def _edges(ssim: np.ndarray, drawn: Sequence[str], motions: Sequence[str]) -> tuple[float, ...]:
-    """The edges of clips, as if each motion had been drawn alike."""
+def _as_if_alike(ssim: np.ndarray, drawn: Sequence[str], motions: Sequence[str]) -> np.ndarray:
+    """Repeats the values of clips so that each motion counts as if it had been drawn alike."""
     times = Counter(motions)
     share = math.lcm(*times.values())
-    repeats = [share // times[motion] for motion in drawn]
-    return level_edges(torch.from_numpy(np.repeat(ssim, repeats)))
+    return np.repeat(ssim, [share // times[motion] for motion in drawn])
 
 
 def _encode(autoencoder: Any, part: tuple[Tensor, list[float]]) -> dict[str, np.ndarray]:

@@ -64,7 +64,7 @@ class RunOptions:
         steps: Optimiser steps of the whole training.
         batch_size: Clips that pass through the UNet together, per process.
         accumulation: Batches whose gradients make one step.
-        bf16: Compute in bf16; weights stay fp32.
+        bf16: Compute in bf16; the weights that train stay fp32.
         recompute: Keep less for the backward pass and compute it again (gradient checkpointing):
             about 40 % slower, a fraction of the memory.
         seed: Of new weights, order of clips, noise and text drop.

@@ -128,7 +128,8 @@ class ClipLoss(nn.Module):
         unet: Frozen base and the parts that train.
         encoder: Frozen DINOv2; needed if the parts have content tokens.
         facts: Level edges and empty text.
-        bf16: Whether to compute in bf16 (autocast); weights and loss stay fp32.
+        bf16: Whether to compute in bf16 (autocast); the loss and the weights that train stay
+            fp32.
         weight_exponent: See `NoiseOptions`.
     """
 

@@ -94,7 +94,11 @@ class SampleVideos:
             for text in texts
         )
         device = livephoto.patcher.load_device
-        with torch.autocast(device.type, torch.bfloat16, enabled=self._bf16):
+        # Without its cache, a second UNet in memory where ComfyUI's weights may want gradients.
+        autocast = torch.autocast(
+            device.type, torch.bfloat16, enabled=self._bf16, cache_enabled=False
+        )
+        with autocast:
             result = sample_livephoto(
                 self._model,
                 livephoto,

@@ -347,7 +347,7 @@ def test_words_in_a_subgraph_come_back_with_the_workflow(shown):
     shown.load(reweighting_workflow())
     graph = shown.page.evaluate(
         "id => {app.graph.convertToSubgraph(new Set([app.graph.getNodeById(id)]));"
-        "return app.graph.serialize()}",
+        "return JSON.parse(JSON.stringify(app.graph.serialize()))}",
         NODE,
     )
     queue(shown.front_end)

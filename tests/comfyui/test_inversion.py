@@ -6,6 +6,7 @@ import comfy.model_management
 import comfy.sample
 import pytest
 import torch
+from comfy.hooks import HookGroup
 from comfy.samplers import KSampler, sampler_object
 from comfy_extras.nodes_context_windows import ContextWindowsManualNode
 from comfy_extras.nodes_custom_sampler import BasicGuider, SamplerCustomAdvanced
@@ -99,6 +100,15 @@ def test_photo_encoded_again_for_another_motion_file_is_not_inverted_again(model
     other = LivePhotoReference(reference.latent.flip(-1))
     assert invert_reference(counted, other, num_steps=2) is not first
     assert len(calls) == 4
+
+
+def test_text_that_keeps_other_models_in_memory_is_not_remembered(model, reference):
+    counted, calls = count_calls(model)
+    text = random_text()
+    text[0][1]["hooks"] = HookGroup()
+    for _ in range(2):
+        invert_reference(counted, reference, num_steps=2, conditioning=text)
+    assert len(calls) == 4 and not inversion._made[counted]
 
 
 def test_inversions_are_forgotten_with_their_model_and_the_oldest_before(model, reference):

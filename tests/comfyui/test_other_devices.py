@@ -1,12 +1,13 @@
 """Devices that no test machine has: what a GPU would refuse, and what ComfyUI is told for one.
 
 On a fake GPU tensors have shapes, dtypes and devices, but no values. An operation that mixes
-devices raises, and so does one that would wait for the GPU.
+devices raises, and so does one that needs values.
 """
 
 from __future__ import annotations
 
 import gc
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import comfy.model_management
@@ -21,7 +22,7 @@ from torch.nn import functional as F
 from livephoto_core.comfyui.apply import CHANNELS, RUN, apply_livephoto
 from livephoto_core.comfyui.content_encoder import wrap_dinov2
 from livephoto_core.comfyui.demo_model import load_demo_model
-from livephoto_core.comfyui.inversion import invert_reference
+from livephoto_core.comfyui.inversion import PriorNoise, invert_reference
 from livephoto_core.comfyui.livephoto_model import SD15_UNET_PARAMETERS, livephoto_from_weights
 from livephoto_core.comfyui.run import Run
 from livephoto_core.comfyui.sampling import sample_livephoto
@@ -119,7 +120,7 @@ def test_unet_mixes_neither_dtypes_nor_devices(config, devices, dtypes, monkeypa
     assert (out.device.type, out.dtype, out.shape) == (device, dtype, (2 * FRAMES, 4, 8, 8))
 
 
-def test_fake_gpu_refuses_to_mix_devices_and_to_wait():
+def test_fake_gpu_refuses_to_mix_devices_and_to_give_values():
     """What the test before relies on."""
     with FakeTensorMode():
         on_gpu = torch.ones(2, 2, device="cuda")
@@ -161,8 +162,11 @@ ANIMATEDIFF = LivePhotoConfig(layout=SD15, motion=MotionConfig(kind="AnimateDiff
     ("card", "capability", "vram_gib", "expected"),
     [
         ("NVIDIA GeForce RTX 3060", (8, 6), 12, torch.float16),
-        # The base alone has room in fp16 only; the parts alone would have room in fp32.
+        # A series that computes in fp32: there is no room for base and parts in it, though there
+        # would be for the parts alone.
         ("NVIDIA GeForce GTX 1650", (7, 5), 4, torch.float16),
+        ("NVIDIA GeForce GTX 1660", (7, 5), 6, torch.float16),
+        # As if of the same series with room.
         ("NVIDIA GeForce GTX 1660", (7, 5), 12, torch.float32),
     ],
 )
@@ -207,7 +211,7 @@ def test_number_of_parameters_of_the_base(comfy_in_process):
     assert sum(weight.numel() for weight in unet.parameters()) == SD15_UNET_PARAMETERS
 
 
-@pytest.mark.parametrize("job", ["sampling", "inversion"])
+@pytest.mark.parametrize("job", ["sampling", "sampling that fails", "inversion"])
 def test_weights_in_pinned_memory_stay_pinned_after_a_run(job, monkeypatch):
     unpinned = []
     monkeypatch.setattr(comfy.model_management, "unpin_memory", unpinned.append)
@@ -215,23 +219,27 @@ def test_weights_in_pinned_memory_stay_pinned_after_a_run(job, monkeypatch):
     # Once loaded in full, so that loading itself has nothing to unpin.
     comfy.model_management.load_models_gpu([model], force_full_load=True)
     model.pinned.add("diffusion_model.out.2.weight")
-    if job == "sampling":
-        sample_livephoto(
-            model,
-            tiny_livephoto(FULL),
-            reference,
-            motion_intensity=5,
-            num_frames=FRAMES,
-            positive=random_text(),
-            negative=random_text(seed=5),
-            seed=0,
-            num_steps=1,
-            cfg=2.0,
-            sampler_name="euler",
-            scheduler="normal",
-        )
-    else:
+    if job == "inversion":
         invert_reference(model, reference, num_steps=1)
+    else:
+        fails = job == "sampling that fails"
+        too_large = PriorNoise(torch.zeros(1, 4, 9, 9), alpha_first=0, alpha_last=0, seed=0)
+        with pytest.raises(ValueError, match="noise:") if fails else nullcontext():
+            sample_livephoto(
+                model,
+                tiny_livephoto(FULL),
+                reference,
+                motion_intensity=5,
+                num_frames=FRAMES,
+                positive=random_text(),
+                negative=random_text(seed=5),
+                seed=0,
+                num_steps=1,
+                cfg=2.0,
+                sampler_name="euler",
+                scheduler="normal",
+                noise=too_large if fails else None,
+            )
     gc.collect()
     assert model.pinned == {"diffusion_model.out.2.weight"}
     assert unpinned == []
@@ -246,17 +254,19 @@ def test_image_encoder_too_large_for_the_gpu_runs_on_the_cpu(monkeypatch):
     monkeypatch.setattr(management, "text_encoder_device", lambda: torch.device("cuda", 0))
     encoder = torch.nn.Linear(1024, 1024)
     encoder.config = SimpleNamespace(hidden_size=1024)
-    for free, device in [(5 * 2**20, "cuda"), (4 * 2**20, "cpu")]:
-        monkeypatch.setattr(management, "maximum_vram_for_weights", lambda _, free=free: free)
+    for total, device in [(5 * 2**20, "cuda"), (4 * 2**20, "cpu")]:
+        monkeypatch.setattr(management, "get_total_memory", lambda _, total=total: total)
         assert wrap_dinov2(encoder, "dinov2").patcher.load_device.type == device
 
 
-def test_copy_that_comfyui_makes_of_the_demo_model_has_its_weights():
-    model, *_ = load_demo_model(BASE_MODEL_PATH)
-    reload, arguments = model.cached_patcher_init
+@pytest.mark.parametrize("kind", ["MODEL", "CLIP"])
+def test_copy_that_comfyui_makes_of_the_demo_model_has_its_weights(kind):
+    model, clip, *_ = load_demo_model(BASE_MODEL_PATH)
+    patcher = model if kind == "MODEL" else clip.patcher
+    reload, arguments = patcher.cached_patcher_init
     copy = reload(*arguments, disable_dynamic=True)
     assert type(copy) is comfy.model_patcher.ModelPatcher
-    assert copy.model is not model.model
-    weights, copied = model.model.state_dict(), copy.model.state_dict()
+    assert copy.model is not patcher.model
+    weights, copied = patcher.model.state_dict(), copy.model.state_dict()
     assert weights.keys() == copied.keys()
     assert all(torch.equal(weights[key], copied[key]) for key in weights)

@@ -294,10 +294,11 @@ def start_two(folder: Path, *arguments: str) -> list[subprocess.Popen]:
     ]
 
 
-def test_two_processes_give_the_loss_of_one(tmp_path):
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_two_processes_give_the_loss_of_one(accumulation, tmp_path):
     whole = run(tmp_path / "one", "run.steps=6", "run.save_every=6", "run.batch_size=4")
-    arguments = "run.steps=6", "run.save_every=6", "run.batch_size=2"
-    processes = start_two(tmp_path / "two", *arguments)
+    arguments = "run.steps=6", "run.save_every=6", f"run.batch_size={2 // accumulation}"
+    processes = start_two(tmp_path / "two", *arguments, f"run.accumulation={accumulation}")
     for process in processes:
         finish(process)
     assert losses(tmp_path / "two") == pytest.approx(losses(whole), rel=1e-5)
