@@ -80,26 +80,31 @@ def prepare(version: str | None = None) -> Environment:
     return Environment(python, _prepare_tree(python, release.version), release.version)
 
 
-def prepare_front_end(environment: Environment) -> Path | None:
-    """Return the folder with the front end that this ComfyUI was released with.
+def prepare_front_end(environment: Environment, *, version: str | None = None) -> Path | None:
+    """Return the folder with the front end that this ComfyUI was released with, or with another.
 
-    The virtual environment holds the newest release's front end; an older one is fetched on the
-    first call, for the tests that drive a browser.
+    The virtual environment holds the newest release's front end; any other is fetched on the first
+    call, for the tests that drive a browser.
 
+    Args:
+        environment: Of ComfyUI.
+        version: Of `comfyui-frontend-package`; by default the one that this ComfyUI asks for.
     Returns:
         A value for `--front-end-root`, or None where the installed front end is the right one.
     """
     release = RELEASES.get(environment.version)
-    if _own_checkout() or release is None or release.front_end == NEWEST.front_end:
-        return None
-    folder = home() / f"front-end-{release.front_end}"
+    if version is None:
+        if _own_checkout() or release is None or release.front_end == NEWEST.front_end:
+            return None
+        version = release.front_end
+    folder = home() / f"front-end-{version}"
     with home_lock():
         if not folder.is_dir():
             scratch = folder.with_name(f".{folder.name}.partial")
             shutil.rmtree(scratch, ignore_errors=True)
             command = [environment.python, "-m", "pip", "install", "--no-deps", "--target", scratch]
-            command += [f"comfyui-frontend-package=={release.front_end}"]
-            run_logged(command, title=f"Installing front end {release.front_end}", log=_log())
+            command += [f"comfyui-frontend-package=={version}"]
+            run_logged(command, title=f"Installing front end {version}", log=_log())
             scratch.rename(folder)
     return folder / "comfyui_frontend_package" / "static"
 

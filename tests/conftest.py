@@ -23,6 +23,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="cpu",
         help="where in-process tests compute; tests marked gpu run only with cuda",
     )
+    parser.addoption(
+        "--front-end",
+        metavar="VERSION",
+        help="of comfyui-frontend-package, for the browser tests; by default each ComfyUI's own",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -43,9 +43,9 @@ class Opened:
 # Not for the session: as long as playwright runs, no other test can run an event loop.
 @pytest.fixture(scope="module", params=comfyui_versions())
 def opened(browser: str, request: pytest.FixtureRequest) -> Iterator[Opened]:
-    """The front end of each supported ComfyUI in turn, with the pack."""
+    """The front end of each supported ComfyUI in turn, or the one asked for, with the pack."""
     environment = prepare(request.param)
-    front_end_root = prepare_front_end(environment)
+    front_end_root = prepare_front_end(environment, version=request.config.getoption("front_end"))
     arguments = ["--front-end-root", str(front_end_root)] if front_end_root else []
     server = ComfyUIServer(environment, device="cpu", arguments=arguments)
     provide_files(server)
