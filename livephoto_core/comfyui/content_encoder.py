@@ -84,7 +84,7 @@ def wrap_dinov2(model: Dinov2Model, name: str) -> ContentEncoder:
     """Puts a DINOv2 under ComfyUI's memory management."""
     # Plain fp32 layers: the encoder runs once per photo, and is small beside the UNet.
     model = model.float().requires_grad_(False).eval()
-    management = comfy.model_management
+    management: Any = comfy.model_management
     load_device = management.text_encoder_device()
     if management.module_size(model) > management.get_total_memory(load_device):
         load_device = torch.device("cpu")

@@ -94,7 +94,7 @@ def livephoto_from_weights(
 def _dtype(
     config: LivePhotoConfig, state_dict: dict[str, Tensor], device: torch.device
 ) -> torch.dtype:
-    management = comfy.model_management
+    management: Any = comfy.model_management
     num_parameters = sum(tensor.numel() for tensor in state_dict.values())
     if config.layout == SD15:
         # Beside a base of this size there is less room for fp32 than alone.
