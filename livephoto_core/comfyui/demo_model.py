@@ -58,10 +58,10 @@ def load_demo_model(
     """
     file = open_base_model(path)
     _check_file(file)
-    model, clip = _load_model(path), _load_clip(path)
+    model, clip = _model(file), _clip(file)
     # For the copies that ComfyUI makes, for LoRA hooks under dynamic VRAM for example.
-    model.cached_patcher_init = (_load_model, (path,))
-    clip.patcher.cached_patcher_init = (_load_clip_patcher, (path,))
+    model.cached_patcher_init = (_model_again, (path,))
+    clip.patcher.cached_patcher_init = (_clip_patcher_again, (path,))
     return (
         model,
         clip,
@@ -100,25 +100,18 @@ def _with_file_names(weights: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _load_model(path: str | os.PathLike[str], *, disable_dynamic: bool = False) -> ModelPatcher:
-    file = open_base_model(path)
-    return _model(file.config, file.part("unet"), disable_dynamic=disable_dynamic)
+def _model_again(path: str | os.PathLike[str], *, disable_dynamic: bool = False) -> ModelPatcher:
+    return _model(open_base_model(path), disable_dynamic=disable_dynamic)
 
 
-def _load_clip(path: str | os.PathLike[str], *, disable_dynamic: bool = False) -> comfy.sd.CLIP:
-    file = open_base_model(path)
-    return _clip(file.config, file.part("text_encoder"), disable_dynamic=disable_dynamic)
-
-
-def _load_clip_patcher(
+def _clip_patcher_again(
     path: str | os.PathLike[str], *, disable_dynamic: bool = False
 ) -> ModelPatcher:
-    return _load_clip(path, disable_dynamic=disable_dynamic).patcher
+    return _clip(open_base_model(path), disable_dynamic=disable_dynamic).patcher
 
 
-def _model(
-    config: BaseConfig, weights: dict[str, Tensor], *, disable_dynamic: bool = False
-) -> ModelPatcher:
+def _model(file: BaseModelFile, *, disable_dynamic: bool = False) -> ModelPatcher:
+    config, weights = file.config, file.part("unet")
     model_config: Any = ShapesBase(unet_config(config.unet))
     model_config.latent_format = _latent_format(config)
     management = comfy.model_management
@@ -155,9 +148,8 @@ def _latent_format(config: BaseConfig) -> comfy.latent_formats.LatentFormat:
     return latent_format
 
 
-def _clip(
-    config: BaseConfig, weights: dict[str, Tensor], *, disable_dynamic: bool = False
-) -> comfy.sd.CLIP:
+def _clip(file: BaseModelFile, *, disable_dynamic: bool = False) -> comfy.sd.CLIP:
+    config, weights = file.config, file.part("text_encoder")
     # As in SD-1.5: the last layer's tokens, normalised. Textual inversions do not fit this width.
     encoder = partial(
         SDClipModel,

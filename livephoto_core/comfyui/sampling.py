@@ -64,28 +64,28 @@ def sample_livephoto(
     _check_known("scheduler", scheduler, SCHEDULERS)
     model = _for_hooks(model, positive, negative)
     latent = empty_latent(reference, num_frames)
-    samples = latent["samples"]
     with passing(apply_livephoto(model, livephoto, reference, motion_intensity)) as patched:
-        initial = (
-            comfy.sample.prepare_noise(samples, seed)
-            if noise is None
-            else noise.generate_noise(latent)
-        )
         out = comfy.sample.sample(
             patched,
-            initial,
+            _starting_noise(noise, latent, seed),
             num_steps,
             cfg,
             sampler_name,
             scheduler,
             positive,
             negative,
-            samples,
+            latent["samples"],
             callback=sampling_callback(patched, num_steps),
             disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
             seed=seed,
         )
     return {"samples": out}
+
+
+def _starting_noise(noise: Any, latent: dict[str, Tensor], seed: int) -> Any:
+    if noise is None:
+        return comfy.sample.prepare_noise(latent["samples"], seed)
+    return noise.generate_noise(latent)
 
 
 def _for_hooks(model: ModelPatcher, *conditionings: list[Any]) -> ModelPatcher:
