@@ -95,12 +95,12 @@ def read_benchmark(path: Path) -> list[Sample]:
     """
     content = read_object(path, "benchmark")
     try:
-        seeds = [int(seed) for seed in content["seeds"]]
+        seeds = [int(seed) for seed in _list(content["seeds"])]
         samples = [
             Sample(str(track), path.parent / entry["image"], str(prompt), number, seed)
             for track, entries in content["tracks"].items()
             for entry in entries
-            for number, prompt in enumerate(entry["prompts"], start=1)
+            for number, prompt in enumerate(_list(entry["prompts"]), start=1)
             for seed in seeds
         ]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -115,6 +115,13 @@ def read_benchmark(path: Path) -> list[Sample]:
         raise ValueError(f"benchmark: {len(missing)} images are missing, such as {missing[0]}.")
     _check_names(path, samples)
     return samples
+
+
+def _list(value: Any) -> list[Any]:
+    # A text would be taken letter by letter.
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is no list")
+    return value
 
 
 def read_method(path: Path) -> Method:

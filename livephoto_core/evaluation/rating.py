@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import random
 import shutil
@@ -94,7 +95,8 @@ def write_page(kind: Kind, videos: Sequence[RatedVideo], output: Path, *, seed: 
             rate every video from 1 to 5.
         videos: All that are to be judged.
         output: Folder, which must not hold a rating yet.
-        seed: Of the order and of the names of the videos.
+        seed: Of the order and of the names of the videos; other videos have other names with the
+            same seed, so that no answer to one study passes for one to another.
     Returns:
         The page.
     Raises:
@@ -103,7 +105,7 @@ def write_page(kind: Kind, videos: Sequence[RatedVideo], output: Path, *, seed: 
     page = output / "page"
     if page.exists():
         raise ValueError(f"--output: {output} holds a rating already. Give another folder.")
-    rng = random.Random(seed)  # noqa: S311 - an order, no secret
+    rng = _generator(kind, videos, seed)
     ids = {id(video): f"{rng.getrandbits(_ID_BITS):016x}" for video in videos}
     for folder in ("videos", "photos"):
         (page / folder).mkdir(parents=True)
@@ -121,6 +123,14 @@ def write_page(kind: Kind, videos: Sequence[RatedVideo], output: Path, *, seed: 
         _TEMPLATE.read_text("utf-8").replace("STUDY_JSON", _embedded(content)), "utf-8"
     )
     return index
+
+
+def _generator(kind: Kind, videos: Sequence[RatedVideo], seed: int) -> random.Random:
+    contents = (hashlib.sha256(video.path.read_bytes()).hexdigest() for video in videos)
+    study = [
+        {**_described(video), "sha256": it} for video, it in zip(videos, contents, strict=True)
+    ]
+    return random.Random(json.dumps([kind, study, seed]))  # noqa: S311 - an order, no secret
 
 
 def picked_videos(

@@ -8,7 +8,6 @@ carry motion blur; these pictures carry trails that fade behind the shape.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -70,11 +69,6 @@ def render_cue(scene: Scene, size_px: int = 128) -> Tensor:
     image = paint(image, COLOURS[scene.colour], body[0])
     image = _draw_inner_marks(image, scene, grid, now=now, past=past)
     return paint(image, WHITE, spot[0]).permute(1, 2, 0).contiguous().clamp_(0, 1)
-
-
-def render_cues(scenes: Sequence[Scene], size_px: int = 128) -> Tensor:
-    """The cues of several scenes, (b h w 3); otherwise as `render_cue`."""
-    return torch.stack([render_cue(scene, size_px) for scene in scenes])
 
 
 def _with_visible_speed(scene: Scene) -> Scene:

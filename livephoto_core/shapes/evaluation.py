@@ -94,6 +94,9 @@ def answer(options: EvaluationOptions, questions: Sequence[Question]) -> list[An
         ValueError: If a file is not what it should be.
     """
     facts = checkpoint_facts(options)
+    from ..comfyui.standalone import use_comfyui
+
+    use_comfyui(options.comfyui)  # here too: what is wrong in the processes nobody reads
     clips = _animate_all(options, questions, facts.size_px)
     progress = tqdm(clips, total=len(questions), unit="clip", desc="Evaluating")
     return [
@@ -144,18 +147,24 @@ def checkpoint_facts(options: EvaluationOptions) -> CheckpointFacts:
     """The facts of `options.livephoto` and `options.base`.
 
     Raises:
-        ValueError: If the checkpoint stores no edges between motion levels.
+        ValueError: If the checkpoint stores no edges between motion levels, or is for another base.
     """
     from ..checkpoints import read_checkpoint
     from .base_model import open_base_model
 
-    edges = read_checkpoint(options.livephoto).config.ssim_edges
-    if edges is None:
+    config, base = read_checkpoint(options.livephoto).config, open_base_model(options.base).config
+    if config.layout != base.unet:
+        raise ValueError(
+            f"{options.livephoto.name} is for a UNet of {config.layout.block_channels} channels, "
+            f"{options.base.name} has {base.unet.block_channels}. Give a checkpoint of `python -m "
+            "livephoto_core.training train` that was trained on this base."
+        )
+    if config.ssim_edges is None:
         raise ValueError(
             f"{options.livephoto.name} stores no edges between motion levels: it was not trained "
             "with this pack. Give a checkpoint of `python -m livephoto_core.training train`."
         )
-    return CheckpointFacts(edges, open_base_model(options.base).config.size_px)
+    return CheckpointFacts(config.ssim_edges, base.size_px)
 
 
 def _questions(options: EvaluationOptions, facts: CheckpointFacts) -> list[Question]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -37,13 +35,6 @@ def render_clip(scene: Scene, num_frames: int = NUM_FRAMES, size_px: int = 128) 
     if num_frames < 1:
         raise ValueError(f"num_frames must be 1 or more, got {num_frames}.")
     return render_moments(scene, torch.arange(num_frames, dtype=torch.float32), size_px)
-
-
-def render_clips(
-    scenes: Sequence[Scene], num_frames: int = NUM_FRAMES, size_px: int = 128
-) -> Tensor:
-    """The clips of several scenes, (b f h w 3); otherwise as `render_clip`."""
-    return torch.stack([render_clip(scene, num_frames, size_px) for scene in scenes])
 
 
 def render_moments(scene: Scene, times: Tensor, size_px: int = 128) -> Tensor:

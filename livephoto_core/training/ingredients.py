@@ -98,7 +98,9 @@ def make_parts(
         initial=saved or (initial and initial.config),
     )
     if saved is None:
-        return build_parts(described, seed=config.run.seed, initial=initial)
+        return build_parts(
+            described, seed=config.run.seed, initial=initial, frozen=config.parts.frozen
+        )
     changed = [
         item.name
         for item in dataclasses.fields(described)

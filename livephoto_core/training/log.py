@@ -68,8 +68,7 @@ class TrainingLog:
 
         self._path = folder / LOG_FILE
         _drop_later_lines(self._path, step)
-        purge_step = step + 1 if step else None
-        self._board: SummaryWriter = SummaryWriter(str(folder), purge_step=purge_step)
+        self._board: SummaryWriter = SummaryWriter(str(folder), purge_step=step + 1)
 
     def write(self, step: int, figures: dict[str, float]) -> None:
         """Adds a line such as `step=100 loss=0.81234567 …`; nine digits give fp32 exactly."""

@@ -57,8 +57,7 @@ class Training:
     ) -> None:
         config.check()
         _warn_of_warmup(config)
-        if config.run.bf16 and torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
-            raise ValueError("run.bf16: this GPU does not compute in bf16. Set run.bf16=false.")
+        _check_bf16(config)
         self.config, self.clips = config, ingredients.clips
         self.folder = _output_folder(config, resume=resume)
         self._make_samples = ingredients.make_samples
@@ -280,6 +279,13 @@ def _warn_of_warmup(config: TrainingConfig) -> None:
             config.run.steps,
             config.optimiser.warmup_steps,
         )
+
+
+def _check_bf16(config: TrainingConfig) -> None:
+    # Older GPUs emulate it, slower than they compute in fp32.
+    is_asked = config.run.bf16 and torch.cuda.is_available()
+    if is_asked and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise ValueError("run.bf16: this GPU does not compute in bf16. Set run.bf16=false.")
 
 
 def _output_folder(config: TrainingConfig, *, resume: bool) -> Path:

@@ -144,7 +144,11 @@ def _motion_config(
 
 
 def build_parts(
-    config: LivePhotoConfig, *, seed: int, initial: Checkpoint | None = None
+    config: LivePhotoConfig,
+    *,
+    seed: int,
+    initial: Checkpoint | None = None,
+    frozen: tuple[PartName, ...] = (),
 ) -> LivePhoto:
     """The modules of `config` in fp32, with the weights to start from.
 
@@ -155,14 +159,17 @@ def build_parts(
         config: Which parts.
         seed: Of the new weights; the global generator is left as it is.
         initial: AnimateDiff, PIA or native checkpoint.
+        frozen: Parts that will not train.
     Raises:
-        ValueError: If the file's weights have other shapes, or none of them is of use.
+        ValueError: If the file's weights have other shapes, or none of them is of use, or none
+            belongs to a part that will not train.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         parts = LivePhoto(config, dtype=torch.float32)
         parts.initialise_weights()
     if initial is not None:
+        _check_frozen(frozen, initial)
         _take_over(parts, initial)
     return parts
 
@@ -173,6 +180,16 @@ def freeze(parts: LivePhoto, names: tuple[PartName, ...]) -> None:
     for name in names:
         module = parts.get_submodule(_MODULES[name])
         module.requires_grad_(False)
+
+
+def _check_frozen(names: tuple[PartName, ...], initial: Checkpoint) -> None:
+    given = {name.split(".")[0] for name in initial.state_dict}
+    for name in names:
+        if _MODULES[name] not in given:
+            raise ValueError(
+                f"parts.frozen: files.init_from has no weights of {name}, so it would stay without "
+                "any training. Take it out of parts.frozen, or start from a file that has them."
+            )
 
 
 def _take_over(parts: LivePhoto, initial: Checkpoint) -> None:

@@ -111,7 +111,8 @@ class PreparedClips:
         self._index = lru_cache(_KEPT_INDEXES)(index_shard)
         # Or every thread that loads walks through a shard's headers when it is first needed.
         self._indexing = [threading.Lock() for _ in self._shards]
-        self._damaged: set[str] = set()
+        self._damaged: set[tuple[int, int]] = set()
+        self._said: set[str] = set()
 
     @property
     def num_clips(self) -> int:
@@ -137,22 +138,25 @@ class PreparedClips:
 
     def _sample(self, number: int) -> dict[str, Any]:
         """The clip of this number, or what takes its place if it is damaged."""
+        message = ""
         for attempt in range(1 + _NUM_SUBSTITUTES):
+            place = self._order.locate(number, attempt)
             try:
-                return self._sample_at(*self._order.locate(number, attempt))
+                return self._sample_at(*place)
             except DamagedClipError as error:
-                self._note(error)
+                message = str(error)
+                self._note(place, message)
         raise ValueError(
             f"files.data: nearly all clips of {self._folder} that were tried are damaged, such as "
-            f"{min(self._damaged)}"
+            f"{message}"
         )
 
-    def _note(self, error: DamagedClipError) -> None:
-        message = str(error)
-        if message in self._damaged:
-            return
-        self._damaged.add(message)
-        _log.error("%s Until then another clip takes its place.", message)
+    def _note(self, place: tuple[int, int], message: str) -> None:
+        # Of a shard that was cut short many clips are missing, for the same reason.
+        if message not in self._said:
+            self._said.add(message)
+            _log.error("%s Until then another clip takes its place.", message)
+        self._damaged.add(place)
         if len(self._damaged) > max(_DAMAGED_CLIPS, _DAMAGED_SHARE * self.num_clips):
             raise ValueError(
                 f"files.data: {len(self._damaged)} clips of {self._folder} are damaged, too many "

@@ -11,6 +11,7 @@ Every file is replaced in one step; after a crash there is the old one or the wh
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from ..checkpoints.weight_file import WeightFile, open_weight_file
 from ..models.config import LivePhotoConfig
 from ..models.livephoto import LivePhoto
 from .parts import trainable
+
+_log = logging.getLogger(__name__)
 
 STATE_FILE = "state.safetensors"
 STEP_ENTRY = "training.step"
@@ -73,10 +76,19 @@ def save_checkpoint(
         {**parts.state_dict(), **ema},
         extra_metadata={STEP_ENTRY: str(step)},
     )
-    saved = sorted(path.parent.glob("step-*.safetensors"))
-    for outdated in saved[:-keep] if keep else []:
-        outdated.unlink()
+    if keep:
+        _remove_outdated(path, keep)
     return path
+
+
+def _remove_outdated(path: Path, keep: int) -> None:
+    """Leaves `keep` checkpoints up to this one; what another training left later stays."""
+    saved = [it for it in sorted(path.parent.glob("step-*.safetensors")) if it.name <= path.name]
+    for outdated in saved[:-keep]:
+        try:
+            outdated.unlink(missing_ok=True)
+        except OSError as error:  # on Windows, while something else has it open
+            _log.warning("The outdated checkpoint %s could not be removed: %s", outdated, error)
 
 
 def save_state(

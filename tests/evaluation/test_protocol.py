@@ -53,6 +53,11 @@ def test_paper_protocol_has_800_samples(tmp_path):
         ([], "must hold a JSON object"),
         ({"tracks": {}}, "must hold tracks with images and prompts, and seeds"),
         ({"tracks": {"a": [{"image": "h1.png"}]}, "seeds": [0]}, "'prompts'"),
+        (
+            {"tracks": {"a": [{"image": "h1.png", "prompts": "she"}]}, "seeds": [0]},
+            "'she' is no list",
+        ),
+        ({"tracks": {}, "seeds": "12"}, "'12' is no list"),
         ({"tracks": {}, "seeds": [0]}, "asks for no video"),
         (
             {"tracks": {"a": [{"image": "none.png", "prompts": ["x"]}]}, "seeds": [0]},

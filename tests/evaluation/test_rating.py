@@ -134,6 +134,20 @@ def test_ratings_out_of_range_and_of_other_studies_are_refused(page, tmp_path, c
     assert f"the answer for {video}" in shown and "belongs to another study" in shown
 
 
+def test_studies_of_other_videos_have_other_names_with_the_same_seed(page, videos, tmp_path):
+    page("rate", tmp_path / "study")
+    page("rate", tmp_path / "same")
+    changed = next(videos.rglob("*.mp4"))
+    content = changed.read_bytes()
+    changed.write_bytes(content + b"made anew")
+    page("rate", tmp_path / "other")
+    changed.write_bytes(content)
+    keys = [json.loads((tmp_path / name / "key.json").read_text()) for name in ("study", "other")]
+    assert keys[0]["id"] != keys[1]["id"]
+    assert not keys[0]["videos"].keys() & keys[1]["videos"].keys()
+    assert keys[0] == json.loads((tmp_path / "same" / "key.json").read_text())
+
+
 def test_missing_video_and_used_folder_are_refused(page, videos, tmp_path, capsys):
     assert page("rate", tmp_path / "study") == 0
     assert page("rate", tmp_path / "study") == 2

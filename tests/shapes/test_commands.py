@@ -256,6 +256,18 @@ def test_checkpoint_without_edges_is_refused(base, tmp_path, capsys):
     assert "other.safetensors stores no edges" in capsys.readouterr().err
 
 
+def test_checkpoint_of_another_base_and_no_comfyui_are_refused_before_any_process(
+    base, tmp_path, capsys
+):
+    assert main(["evaluate", "--comfyui", str(tmp_path)]) == 2
+    assert "main.py" in capsys.readouterr().err
+    assert main(["evaluate", "--base", str(base), *COMFYUI]) == 2
+    assert (
+        "livephoto-shapes.safetensors is for a UNet of (64, 128) channels"
+        in capsys.readouterr().err
+    )
+
+
 def test_missing_base_is_refused(tmp_path, capsys):
     nowhere = str(tmp_path / "no.safetensors")
     assert main(["clips", "--base", nowhere, "--output", str(tmp_path), *COMFYUI]) == 2

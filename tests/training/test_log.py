@@ -44,6 +44,16 @@ def test_resumed_log_drops_what_comes_after_its_step(tmp_path):
     assert board_values(tmp_path, "loss") == {10: 1.0, 20: 1.0, 30: 2.0}
 
 
+def test_figures_of_a_run_without_a_saved_state_are_dropped(tmp_path):
+    for loss, steps in ((1.0, (10, 20, 30)), (2.0, (10, 20))):
+        log = TrainingLog(tmp_path, step=0)
+        for step in steps:
+            log.write(step, {"loss": loss})
+        log.close()
+    assert [line["loss"] for line in read_log(tmp_path)] == [2.0, 2.0]
+    assert board_values(tmp_path, "loss") == {10: 2.0, 20: 2.0}
+
+
 def test_meter_averages_over_its_steps():
     meter = Meter()
     for loss, norm in ((1.0, 4.0), (3.0, 8.0)):

@@ -387,6 +387,39 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path):
     assert names == [checkpoint_path(folder, step).name for step in (4, 5)]
 
 
+def test_checkpoints_that_another_training_left_do_not_crowd_out_new_ones(tmp_path):
+    later = checkpoint_path(tmp_path / "run", 9000)
+    later.parent.mkdir(parents=True)
+    later.write_bytes(b"left behind")
+    folder = run(tmp_path / "run", "run.steps=2", "run.save_every=1", "run.keep_checkpoints=1")
+    names = sorted(path.name for path in (folder / "checkpoints").iterdir())
+    assert names == [checkpoint_path(folder, 2).name, later.name]
+
+
+def test_checkpoint_that_cannot_be_removed_does_not_end_a_training(tmp_path, monkeypatch, caplog):
+    unlink = Path.unlink
+
+    def in_use(path, missing_ok=False):
+        if path.name.startswith("step-"):
+            raise PermissionError(13, "in use", str(path))
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", in_use)
+        folder = run(tmp_path / "run", "run.steps=2", "run.save_every=1", "run.keep_checkpoints=1")
+    assert SavedState(folder).progress.step == 2
+    assert f"{checkpoint_path(folder, 1)} could not be removed" in caplog.text
+
+
+def test_gpu_that_only_emulates_bf16_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation
+    )
+    with pytest.raises(ValueError, match="run.bf16=false"):
+        run(tmp_path / "run", "run.steps=1", "run.bf16=true")
+
+
 def test_second_training_in_the_same_folder_is_refused(tmp_path):
     folder = run(tmp_path / "run", "run.steps=1", "run.save_every=1")
     with pytest.raises(ValueError, match="files.output: .* already holds a training"):

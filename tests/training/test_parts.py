@@ -228,6 +228,14 @@ def test_file_without_any_part_in_use_is_refused():
         build_parts(config, seed=0, initial=checkpoint)
 
 
+def test_frozen_part_that_the_file_does_not_have_is_refused():
+    motion_only = LivePhotoConfig(layout=described().layout, motion=MotionConfig())
+    checkpoint = Checkpoint(motion_only, random_weights(motion_only), {})
+    build_parts(described(), seed=0, initial=checkpoint, frozen=("motion",))
+    with pytest.raises(ValueError, match=r"parts.frozen: files.init_from has no weights of text,"):
+        build_parts(described(), seed=0, initial=checkpoint, frozen=("motion", "text"))
+
+
 def test_clips_longer_than_the_initial_motion_modules_are_refused():
     initial = dataclasses.replace(described(), motion=MotionConfig(position_length=24))
     with pytest.raises(ValueError, match=r"place 24 frames, the clips of files.data have 25"):

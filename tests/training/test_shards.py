@@ -245,6 +245,16 @@ def test_too_much_damage_ends_the_reading(tmp_path):
         source.load(range(40))
 
 
+def test_shard_that_is_cut_off_counts_with_all_its_clips(tmp_path, caplog):
+    folder = write_data_set(tmp_path / "data", (20, 20))
+    cut_before(folder, "000000005.latents.npy")
+    source = PreparedClips(folder, seed=0, with_references=False)
+    with pytest.raises(ValueError, match=r"files.data: 11 clips of .* are damaged, too many"):
+        source.load(range(40))
+    # One for the clip that was cut, one for all that came behind it.
+    assert sum("another clip takes its place" in message for message in caplog.messages) == 2
+
+
 def failing_storage(monkeypatch, times):
     """Storage that answers only after so many failures; how often it was asked."""
     asked = []

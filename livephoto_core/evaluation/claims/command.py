@@ -8,9 +8,9 @@ import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...checkpoints import read_checkpoint
 from ...shapes.base_model import BASE_MODEL_PATH, open_base_model
 from ...shapes.clips import ShapesClips
+from ...shapes.evaluation import EvaluationOptions, checkpoint_facts
 from ...shapes.shipped import LIVEPHOTO_PATH
 from .report import write_report
 from .study import COUNTS, Study, count_option, run
@@ -98,10 +98,10 @@ def check_needs(study: Study) -> None:
     use_comfyui(study.comfyui)
     from ...comfyui.demo_text import CaptionEncoder
 
-    with _blaming("--checkpoint"):
-        read_checkpoint(study.checkpoint)
     with _blaming("--base"):
         base = open_base_model(study.base)
+    with _blaming("--checkpoint"):
+        checkpoint_facts(EvaluationOptions(study.base, study.checkpoint, counts={}))
     with _blaming("--data"):
         text_encoder = CaptionEncoder(base.config, base.part("text_encoder"))
         ShapesClips(study.data, base, text_encoder, seed=0)

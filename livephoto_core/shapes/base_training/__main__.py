@@ -15,7 +15,7 @@ from .options import NUM_PICTURES, PRESETS, TextToImageOptions
 
 _EPILOG = """The steps in their order: autoencoder, decoder, content-encoder, text-to-image,
 export. Each continues what was interrupted. Options are explained in loop.py and
-text_to_image.py."""
+options.py."""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,18 +121,21 @@ class TrainedModule:
     figures: dict[str, float] = field(default_factory=dict)
 
 
-def train(task: Task, options: LoopOptions, folder: Path) -> TrainedModule:
+def train(
+    task: Task, options: LoopOptions, folder: Path, *, extra: Mapping[str, Any] | None = None
+) -> TrainedModule:
     """Trains to the end, from where an earlier run in the same folder stopped.
 
     Args:
         task: What to train.
         options: How.
         folder: Gets `state.pt`, `log.jsonl` and example pictures.
+        extra: The task's own options, which may not change either.
     Raises:
         ValueError: If the folder holds a run with other options.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    run = _Run(task, options, folder)
+    run = _Run(task, options, folder, extra or {})
     for batch in _batches(task.make_batch, range(run.step, options.num_steps), options):
         run.take_step(batch)
     return TrainedModule(run.average, run.step, run.seconds, run.figures)
@@ -151,8 +154,11 @@ def step_generator(seed: int, step: int) -> torch.Generator:
 
 
 class _Run:
-    def __init__(self, task: Task, options: LoopOptions, folder: Path) -> None:
+    def __init__(
+        self, task: Task, options: LoopOptions, folder: Path, extra: Mapping[str, Any]
+    ) -> None:
         self.task, self.options, self.folder = task, options, folder
+        self._lasting = {**_lasting(options), **extra}
         # Not channels_last: on a CPU, convolutions of so few channels are three times slower there.
         self.module = task.module.to(options.device)
         self.average = deepcopy(self.module).requires_grad_(False)
@@ -231,7 +237,7 @@ class _Run:
             "step": self.step,
             "seconds": self.seconds,
             "figures": self.figures,
-            "options": _lasting(self.options),
+            "options": self._lasting,
         }
         write_state(self.folder, state)
 
@@ -240,8 +246,8 @@ class _Run:
         if state is None:
             shorten_log(self.folder, 0)
             return
-        lasting = _lasting(self.options)
-        changed = sorted(k for k, value in lasting.items() if state["options"].get(k) != value)
+        before = state["options"]
+        changed = sorted(name for name, it in self._lasting.items() if before.get(name) != it)
         if changed:
             raise ValueError(
                 f"{self.folder} holds a run with other {', '.join(changed)}. Give the same options "

@@ -226,7 +226,7 @@ def _train(
     extra: dict[str, Any] | None = None,
     start: BaseModelFile | None = None,
 ) -> nn.Module:
-    trained = train(task, options, run / stage)
+    trained = train(task, options, run / stage, extra=extra)
     result = {
         "command": command_line(stage, options, extra),
         "seed": options.seed,
@@ -250,10 +250,10 @@ def _add_figures(run: Path, stage: str, figures: dict[str, float]) -> dict[str, 
 
 
 def _state(run: Path, stage: str) -> dict[str, Any]:
-    state = read_state(run / stage)
+    state = read_state(run / stage) if is_done(run, stage) else None
     if state is None:
         command = f"python -m {MODULE} {stage.replace('_', '-')}"
-        raise ValueError(f"{run} holds no trained {stage} yet. Run `{command}` first.")
+        raise ValueError(f"{run} holds no finished {stage} yet. Run `{command}` to its end first.")
     return state
 
 

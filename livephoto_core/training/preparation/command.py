@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=clips.seed, help="of strides and places (%(default)s)")
     add("--clips-per-shard", type=int, default=PreparationConfig.clips_per_shard)
     add("--clips-per-batch", type=int, default=PreparationConfig.clips_per_batch)
-    add("--workers", type=int, default=os.cpu_count() or 1, help="that decode (%(default)s)")
+    add("--workers", type=int, default=_num_workers(), help="that decode (%(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> PreparationResult:
@@ -85,6 +85,10 @@ def _report(config: PreparationConfig, result: PreparationResult) -> None:
         _log.info("%s waits for the other parts of --shard-of.", config.output)
     else:
         _log.info("%s is complete: %d clips.", config.output, result.num_clips)
+
+
+def _num_workers() -> int:
+    return min(os.cpu_count() or 1, 61)  # a pool on Windows takes no more
 
 
 def _size(text: str) -> tuple[int, int]:

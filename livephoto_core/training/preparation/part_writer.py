@@ -30,6 +30,8 @@ class PartWriter:
         num_shards: Shards that come before.
         clips_per_shard: Clips in every shard but the last.
         clips_per_batch: Clips encoded at once.
+    Attributes:
+        last_record: Of the last shard that was written.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class PartWriter:
         clips_per_batch: int,
     ) -> None:
         self.num_shards = num_shards
+        self.last_record: ShardRecord | None = None
         self._progress = progress
         self._encoder = encoder
         self._rejected = rejected
@@ -122,5 +125,6 @@ class PartWriter:
         )
         self._progress.save(record)
         shard.publish()
+        self.last_record = record
         self.num_shards += 1
         self._shard = None

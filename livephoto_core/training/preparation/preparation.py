@@ -23,7 +23,7 @@ from .part_writer import PartWriter
 from .progress import PartProgress, RejectedList, ShardRecord, check_settings
 from .shards import half_precision_npy
 from .sources import SourceConfig, VideoSource, iterate_sources
-from .worker_pool import WorkerPool
+from .worker_pool import Outcome, WorkerPool
 
 _log = logging.getLogger(__name__)
 
@@ -177,19 +177,34 @@ def _mend_part(config: PreparationConfig, encoder: ClipEncoder, part: PartProgre
             _skip(sources, before)
             last = record.position
             wanted = takewhile(lambda source, last=last: source.position <= last, sources)
-            with TemporaryDirectory() as folder:
-                # What is left out is listed already.
-                rejected = RejectedList(Path(folder) / "rejected", keep_bytes=0)
-                with _writer(config, encoder, part, rejected, number) as writer:
-                    for source, outcome in pool.map(wanted):
-                        writer.take(source, outcome)
-                    writer.finish()
+            made = _make_anew(config, encoder, part, number, pool.map(wanted))
             part.save(record)
-            if not part.is_intact(record):
+            if made is None or not made.has_clips_of(record):
+                part.shard_path(number).unlink(missing_ok=True)
                 raise ValueError(
                     f"--source: its videos no longer give the clips of {record.name}. Put them "
                     "back as they were, or give another --output."
                 )
+
+
+def _make_anew(
+    config: PreparationConfig,
+    encoder: ClipEncoder,
+    part: PartProgress,
+    number: int,
+    outcomes: Iterator[Outcome],
+) -> ShardRecord | None:
+    with TemporaryDirectory() as folder:
+        # What is left out is listed already.
+        rejected = RejectedList(Path(folder) / "rejected", keep_bytes=0)
+        with _writer(config, encoder, part, rejected, number) as writer:
+            for source, outcome in outcomes:
+                writer.take(source, outcome)
+                if writer.num_shards > number:
+                    break  # what would come now is the next shard's, which is not lost
+            else:
+                writer.finish()
+    return writer.last_record
 
 
 def _writer(

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
+
 from ...atomic_files import write_atomically
 
 FOLDER = "progress"
@@ -44,6 +46,14 @@ class ShardRecord:
     source: str
     rejected_bytes: int
     ssim: list[float]
+
+    def has_clips_of(self, other: ShardRecord) -> bool:
+        """Whether both tell of the same clips, made by machines that may round differently."""
+        facts, others = (
+            (record.name, record.num_clips, record.num_bytes, record.position, record.source)
+            for record in (self, other)
+        )
+        return facts == others and np.allclose(self.ssim, other.ssim, rtol=0, atol=1e-4)
 
 
 class PartProgress:

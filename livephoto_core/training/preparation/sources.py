@@ -157,7 +157,17 @@ def _parse(line: str) -> tuple[str, str] | None:
     if not isinstance(entry, dict):
         return None
     name, caption = entry.get("video"), entry.get("caption")
-    return (name, caption) if isinstance(name, str) and isinstance(caption, str) else None
+    if not (isinstance(name, str) and isinstance(caption, str)):
+        return None
+    return (name, caption) if _is_text(name) and _is_text(caption) else None
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()  # JSON may hold half an emoji, which no file and no tokenizer takes
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_columns(config: SourceConfig) -> None:

@@ -85,6 +85,15 @@ def test_other_options_do_not_continue_a_run(tmp_path):
         train(AutoencoderTask(TINY_BASE, changed), changed, tmp_path)
 
 
+def test_other_options_of_the_task_do_not_continue_a_run(tmp_path):
+    options = dataclasses.replace(OPTIONS, num_steps=1)
+    train(AutoencoderTask(TINY_BASE, options), options, tmp_path, extra={"text_drop": 0.1})
+    longer = dataclasses.replace(options, num_steps=2)
+    with pytest.raises(ValueError, match="other text_drop"):
+        train(AutoencoderTask(TINY_BASE, longer), longer, tmp_path, extra={"text_drop": 0.3})
+    train(AutoencoderTask(TINY_BASE, longer), longer, tmp_path, extra={"text_drop": 0.1})
+
+
 def test_thirty_steps_reduce_the_loss_of_the_autoencoder(tmp_path):
     options = dataclasses.replace(OPTIONS, num_steps=30, batch_size=4)
     train(AutoencoderTask(TINY_BASE, options), options, tmp_path)

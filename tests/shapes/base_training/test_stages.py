@@ -13,13 +13,15 @@ from livephoto_core.comfyui.demo_modules import predict_noise
 from livephoto_core.shapes.base_model import open_base_model
 from livephoto_core.shapes.base_training import stages
 from livephoto_core.shapes.base_training.__main__ import main
+from livephoto_core.shapes.base_training.autoencoder import AutoencoderTask
+from livephoto_core.shapes.base_training.run_folder import read_state
 from livephoto_core.shapes.base_training.text_to_image import TextToImageTask
 from tests.shapes.base_models import OPTIONS, TINY_BASE, write_random_base
 
 
 def test_command_line_names_the_step_that_is_missing(tmp_path, capsys):
     assert main(["export", "--run", str(tmp_path), "--output", str(tmp_path / "x")]) == 2
-    assert "autoencoder` first" in capsys.readouterr().err
+    assert "autoencoder` to its end first" in capsys.readouterr().err
 
 
 def test_command_line_says_where_comfyui_is_not(tmp_path, capsys):
@@ -32,6 +34,22 @@ def test_recorded_command_repeats_the_options():
     command = stages.command_line("text_to_image", OPTIONS, {"text_drop": 0.2})
     assert "text-to-image --num-steps=6 --batch-size=2" in command
     assert command.endswith("--text-drop=0.2")
+
+
+def test_step_that_was_interrupted_is_not_taken_for_a_finished_one(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    options = dataclasses.replace(OPTIONS, num_steps=2, save_steps=1, show_steps=2)
+    with monkeypatch.context() as patched:
+        patched.setattr(AutoencoderTask, "show", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            stages.train_autoencoder(TINY_BASE, options, tmp_path)
+    assert read_state(tmp_path / "autoencoder")["step"] == 1
+    with pytest.raises(ValueError, match="no finished autoencoder yet"):
+        stages.train_decoder(TINY_BASE, options, tmp_path)
+    stages.train_autoencoder(TINY_BASE, options, tmp_path)
+    stages.train_decoder(TINY_BASE, options, tmp_path)
 
 
 RECORDS = {stage: {"command": stage} for stage in stages.PRESETS}
@@ -98,7 +116,7 @@ def test_new_autoencoder_asks_for_the_parts_that_know_only_the_old_ones_latents(
         ("decoder", stages.train_decoder),
         ("text_to_image", partial(stages.train_text_to_image, num_pictures=64)),
     ):
-        with pytest.raises(ValueError, match=f"no trained {missing} yet"):
+        with pytest.raises(ValueError, match=f"no finished {missing} yet"):
             stages.export(TINY_BASE, run, exported, start=start)
         train(TINY_BASE, options, run, start=start)
     stages.export(TINY_BASE, run, exported, start=start)

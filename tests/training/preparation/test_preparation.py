@@ -269,22 +269,29 @@ def test_shards_lost_from_a_complete_data_set_are_made_anew_and_no_others(
     assert "2 shards are missing or cut short" in caplog.text
 
 
-def test_lost_shard_of_a_changed_source_leaves_the_description_as_it_was(
-    videos, prepared, encoder, tmp_path
+@pytest.mark.parametrize(
+    ("before", "after"), [("04.mp4", "nowhere.mp4"), ("nowhere.mp4", "04.mp4")]
+)
+def test_lost_shard_of_a_changed_source_leaves_all_else_as_it_was(
+    videos, encoder, tmp_path, before, after
 ):
     manifest = tmp_path / "clips.jsonl"
-    entries = [{"video": str(videos / f"{i:02d}.mp4"), "caption": "x"} for i in range(7)]
+    entries = [{"video": str(videos / f"{i:02d}.mp4"), "caption": "x"} for i in range(10)]
+    entries[4]["video"] = str(videos / before)
     manifest.write_text("\n".join(map(json.dumps, entries)))
     output = tmp_path / "set"
     prepare_tiny(manifest, output, encoder=encoder)
-    description = (output / "dataset.json").read_bytes()
-    (output / "clips-000001.tar").unlink()
-    entries[4]["video"] = "nowhere.mp4"
+    lost = output / "clips-000001.tar"
+    lost.unlink()
+    files = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    assert sum(path.suffix == ".tar" for path in files) >= 2
+    entries[4]["video"] = str(videos / after)
     manifest.write_text("\n".join(map(json.dumps, entries)))
     for _ in range(2):
         with pytest.raises(ValueError, match="no longer give the clips of clips-000001.tar"):
             prepare_tiny(manifest, output, encoder=encoder)
-    assert (output / "dataset.json").read_bytes() == description
+    kept = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    assert {path: content for path, content in kept.items() if path != lost} == files
 
 
 def test_data_set_is_not_described_while_another_part_lacks_a_shard(videos, encoder, tmp_path):

@@ -72,11 +72,15 @@ def test_manifest_lines_become_sources_and_broken_lines_problems(tmp_path):
         json.dumps(["a.mp4", "x"]),
         json.dumps({"video": "b.mp4"}),
         json.dumps({"video": str(tmp_path / "elsewhere" / "c.mp4"), "caption": "drei"}),
+        r'{"video": "d.mp4", "caption": "an emoji cut in half \ud83d"}',
+        r'{"video": "\udc9fe.mp4", "caption": "x"}',
+        r'{"video": "f.mp4", "caption": "a whole one \ud83d\udc9f"}',
     ]
     path.write_text("\n".join(lines))
     videos = list(iterate_sources(SourceConfig(path)))
-    assert [video.position for video in videos] == [0, 1, 2, 3, 4]
-    assert [video.problem is None for video in videos] == [True, False, False, False, True]
+    assert [video.position for video in videos] == list(range(8))
+    is_good = [video.problem is None for video in videos]
+    assert is_good == [True, False, False, False, True, False, False, True]
     assert videos[1].name == "clips.jsonl line 3"
     assert videos[0].path == tmp_path / "a.mp4"
     assert videos[4].path == tmp_path / "elsewhere" / "c.mp4"
