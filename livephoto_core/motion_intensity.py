@@ -101,6 +101,12 @@ def level_edges(ssim_values: Sequence[float] | Tensor) -> tuple[float, ...]:
     return tuple(torch.quantile(values, quantiles).tolist())
 
 
+def are_edges(edges: Sequence[float]) -> bool:
+    """Whether they are nine finite values that never rise; equal neighbours are allowed."""
+    is_falling = all(high >= low for high, low in pairwise(edges))
+    return len(edges) == NUM_LEVELS - 1 and is_falling and all(map(math.isfinite, edges))
+
+
 def check_edges(edges: Sequence[float]) -> tuple[float, ...]:
     """The edges, if they are nine finite values that never rise.
 
@@ -109,8 +115,7 @@ def check_edges(edges: Sequence[float]) -> tuple[float, ...]:
     Raises:
         ValueError: Otherwise.
     """
-    is_falling = all(high >= low for high, low in pairwise(edges))
-    if len(edges) != NUM_LEVELS - 1 or not is_falling or not all(map(math.isfinite, edges)):
+    if not are_edges(edges):
         raise ValueError(
             f"edges must be {NUM_LEVELS - 1} SSIM values from the highest to the lowest, "
             f"got {tuple(edges)}."

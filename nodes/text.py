@@ -58,7 +58,10 @@ class TextReweight(io.ComfyNode):
             ],
             hidden=[io.Hidden.dynprompt, io.Hidden.unique_id],
             outputs=[
-                io.Conditioning.Output(display_name="positive", tooltip="One per frame."),
+                io.Conditioning.Output(
+                    display_name="positive",
+                    tooltip="Weighed; one per frame if the checkpoint weighs words.",
+                ),
                 io.Conditioning.Output(
                     display_name="negative", tooltip="Only with negative connected."
                 ),

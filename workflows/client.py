@@ -43,6 +43,13 @@ def upload(photo, server):
     return json.loads(ask(server, "POST", "/upload/image", form, kind))["name"]
 
 
+def withdraw(run, server):
+    """Take back a run: of a workflow with errors ComfyUI runs what has none."""
+    if run is not None:
+        ask(server, "POST", "/queue", json.dumps({"delete": [run]}))
+        ask(server, "POST", "/interrupt", json.dumps({"prompt_id": run}))
+
+
 def animate(workflow, sentence, intensity, server="127.0.0.1:8188", photo=None, seed=None):
     """Run a workflow with other values of its own; returns the video's bytes."""
     loads = [node for node in workflow.values() if node["class_type"] == "LoadImage"]
@@ -64,6 +71,7 @@ def animate(workflow, sentence, intensity, server="127.0.0.1:8188", photo=None, 
     prompt = json.dumps({"prompt": workflow, "client_id": "client.py"})
     answer = json.loads(ask(server, "POST", "/prompt", prompt, expected=(200, 400)))
     if answer.get("node_errors") or "prompt_id" not in answer:
+        withdraw(answer.get("prompt_id"), server)
         sys.exit(f"ComfyUI refuses the workflow: {json.dumps(answer, indent=2)}")
     run, is_queued = {}, True
     while not run:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import math
 import types
@@ -18,12 +17,12 @@ from ..models.config import (
     TextReweightingConfig,
     UNetLayout,
 )
+from ..motion_intensity import are_edges
 
 MAX_INTEGER = 2**16
 MAX_ITEMS = 64
 MAX_LEVELS = 8
 MAX_LAYERS = 16
-NUM_SSIM_EDGES = 9
 NORM_GROUPS = 32
 
 _ADDED_LATER = {"text_adapters": False}
@@ -68,9 +67,8 @@ def check_config(config: LivePhotoConfig) -> None:
     _require("training_size_px", min(config.training_size_px) >= 1, config.training_size_px)
     edges = config.ssim_edges
     if edges is not None:
-        falling = all(high >= low for high, low in itertools.pairwise(edges))
         in_range = all(-1 <= edge <= 1 for edge in edges)
-        _require("ssim_edges", len(edges) == NUM_SSIM_EDGES and falling and in_range, edges)
+        _require("ssim_edges", are_edges(edges) and in_range, edges)
 
 
 def _check_layout(layout: UNetLayout) -> None:

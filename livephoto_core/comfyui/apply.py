@@ -169,6 +169,7 @@ def _run_opener(
             check_text_frames(name, entries, num_frames)
             if isinstance(windows, IndexListContextHandler) and num_frames > windows.context_length:
                 check_no_control_per_frame(name, entries)
+        run = Run(parts=livephoto.parts, patch_tokens=reference.patch_tokens, num_frames=num_frames)
         if config.input_conditioning is not None:
             channels = assemble_channels(
                 config.input_conditioning,
@@ -176,10 +177,15 @@ def _run_opener(
                 level=motion_intensity,
                 num_frames=num_frames,
             )
-            guider.conds = _with_channels(guider.conds, channels.to(model.load_device))
-        run = Run(parts=livephoto.parts, patch_tokens=reference.patch_tokens, num_frames=num_frames)
+            run.channels = channels.to(model.load_device)
+            guider.conds = _with_channels(guider.conds, run.channels)
         guider.model_options["transformer_options"][RUN] = run
-        out = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
+        try:
+            out = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
+        finally:
+            # Or the checkpoint's noise schedule would stay in the user's model until it is loaded
+            # again, and EasyCache, for one, reads it before.
+            model.unpatch_model(unpatch_weights=False)
         if len(sigmas) > 1:
             run.check_calls()
         return out
@@ -218,11 +224,7 @@ def _call_unet(
             "ComfyUI's samplers. Use KSampler, SamplerCustomAdvanced or LivePhoto Sampler."
         )
     frames = _frames_of_call(transformer_options)
-    call = run.begin_call(
-        batch_size=x.shape[0],
-        num_frames=run.num_frames if frames is None else len(frames),
-        channels=kwargs.pop(CHANNELS, None),
-    )
+    call = run.begin_call(x, frames=frames, channels=kwargs.pop(CHANNELS, None))
     options = {**transformer_options, "ad_params": _ad_params(run, frames)}
     token = current_call.set(call)
     try:

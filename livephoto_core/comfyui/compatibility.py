@@ -235,13 +235,14 @@ def check_text_width(name: str, entries: list[dict[str, Any]], width: int) -> No
 
 
 def check_text_frames(name: str, entries: list[dict[str, Any]], num_frames: int) -> None:
-    """Raises ValueError for text that is weighted for another number of frames."""
+    """Raises ValueError for text that differs over another number of frames."""
     for entry in entries:
         tokens: Tensor | None = entry.get("cross_attn")
         if tokens is not None and tokens.shape[0] not in (1, num_frames):
             raise ValueError(
-                f"{name}: the text is weighted for {tokens.shape[0]} frames, the video has "
-                f"{num_frames}. Set frames of Text Reweight to {num_frames}."
+                f"{name}: the text is made for {tokens.shape[0]} frames, the video has "
+                f"{num_frames}. Set frames of Text Reweight (or of another node that makes text "
+                f"for each frame) to {num_frames}."
             )
 
 

@@ -20,7 +20,7 @@ from ..diffusion.prior import mix_prior
 from ..models.config import NoiseSchedule
 from .compatibility import ATTACHMENT, check_base_model, check_text_width
 from .noise_schedule import ModelSampling
-from .passing_clone import passing
+from .passing_clone import for_hooks, passing
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -70,6 +70,11 @@ class InversionSampler(comfy.samplers.Sampler):
             sigma = model_sampling.sigmas[timestep].to(latents)
             scaled = latents * (sigma**2 + 1) ** 0.5
             denoised = model_wrap(scaled, sigma.expand(latents.shape[0]), **extra_args)
+            if not denoised.isfinite().all():
+                raise ValueError(
+                    "model: it predicts NaN or infinite values. If ComfyUI computes it in half "
+                    "precision, start ComfyUI with --fp32-unet; else take another checkpoint."
+                )
             return (scaled - denoised) / sigma
 
         return ddim_inversion(
@@ -153,7 +158,7 @@ def _invert(
     context_dim = model.model.model_config.unet_config["context_dim"]
     if conditioning is None:
         conditioning = [[torch.zeros(1, 77, context_dim), {}]]
-    with passing(model.clone()) as plain:
+    with passing(for_hooks(model, conditioning).clone()) as plain:
         # Also for a model that a node has set to LCM, say, whose denoised latents are no x₀.
         plain.add_object_patch("model_sampling", ModelSampling(_schedule_of(model)))
         for name in _GUIDANCE:

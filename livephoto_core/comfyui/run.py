@@ -26,11 +26,13 @@ class Run:
         parts: The checkpoint's modules.
         patch_tokens: Content tokens of the reference, (1 n d), or `None`.
         num_frames: Of the whole clip.
+        channels: Added input channels of the whole clip, (f n h w), for calls that bring none.
     """
 
     parts: LivePhoto
     patch_tokens: Tensor | None
     num_frames: int
+    channels: Tensor | None = None
     _keys_values: KeysValues | None = None
     _checked: set[int] = field(default_factory=set)
 
@@ -41,18 +43,22 @@ class Run:
             self._keys_values = content.keys_values(tokens.to(like))
         return self._keys_values
 
-    def begin_call(self, *, batch_size: int, num_frames: int, channels: Tensor | None) -> Call:
+    def begin_call(self, x: Tensor, *, frames: list[int] | None, channels: Tensor | None) -> Call:
         """Checks the frame count of a UNet call and opens its state.
 
         Args:
-            batch_size: Of the UNet: the frames of each conditioning, and of each tile where another
-                node samples by tiles.
-            num_frames: Of the clip, or of the window of it that the call holds.
-            channels: Added input channels (b n h w), or `None` where the checkpoint has none.
+            x: Input of the UNet, (b c h w): the frames of each conditioning, and of each tile where
+                another node samples by tiles.
+            frames: Which ones of the clip they are, where the call holds a window of it.
+            channels: Added input channels (b n h w), or `None` where the checkpoint has none, or
+                where another node has made the conditioning while sampling.
         Raises:
             ValueError: For one frame, or more frames than the motion modules can take at once.
-            RuntimeError: If another node has taken the frames apart.
+            RuntimeError: If another node has taken the frames apart, or samples a part of the
+                picture with a conditioning of its own.
         """
+        batch_size = x.shape[0]
+        num_frames = self.num_frames if frames is None else len(frames)
         check_frame_count(self.parts.config, num_frames, in_window=True)
         if batch_size % num_frames:
             raise RuntimeError(
@@ -60,7 +66,19 @@ class Run:
                 f"{batch_size} at once. Remove the nodes that split batches; longer videos are "
                 "made with Context Windows (Manual)."
             )
+        if channels is None and self.channels is not None:
+            channels = self._channels_of(x, frames)
         return Call(run=self, num_frames=num_frames, channels=channels)
+
+    def _channels_of(self, x: Tensor, frames: list[int] | None) -> Tensor:
+        channels = _present(self.channels)
+        if channels.shape[2:] != x.shape[2:]:
+            raise RuntimeError(
+                "LivePhoto's photo cannot be added: another node samples a part of the picture "
+                "with a conditioning of its own. Remove that node."
+            )
+        channels = channels if frames is None else channels[frames]
+        return channels.repeat(len(x) // len(channels), 1, 1, 1)
 
     def check_calls(self) -> None:
         """After a run: the UNet must have been called as ComfyUI calls it.

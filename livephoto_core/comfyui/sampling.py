@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 import comfy.sample
 import comfy.samplers
 import comfy.utils
-from comfy.sampler_helpers import cond_has_hooks
 from torch import Tensor
 
 from .apply import apply_livephoto, empty_latent
-from .passing_clone import passing
+from .passing_clone import for_hooks, passing
 from .preview import sampling_callback
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def sample_livephoto(
     """
     _check_known("sampler_name", sampler_name, SAMPLERS)
     _check_known("scheduler", scheduler, SCHEDULERS)
-    model = _for_hooks(model, positive, negative)
+    model = for_hooks(model, positive, negative)
     latent = empty_latent(reference, num_frames)
     with passing(apply_livephoto(model, livephoto, reference, motion_intensity)) as patched:
         out = comfy.sample.sample(
@@ -86,18 +85,6 @@ def _starting_noise(noise: Any, latent: dict[str, Tensor], seed: int) -> Any:
     if noise is None:
         return comfy.sample.prepare_noise(latent["samples"], seed)
     return noise.generate_noise(latent)
-
-
-def _for_hooks(model: ModelPatcher, *conditionings: list[Any]) -> ModelPatcher:
-    """The MODEL that ComfyUI samples with where a conditioning has hooks, LoRAs for example.
-
-    Under dynamic VRAM that is a copy, for which it reads the checkpoint again and which it
-    remembers on the MODEL that it asks: asked of a clone, it would be gone after the run.
-    """
-    dynamic: Any = model
-    if dynamic.is_dynamic() and any(map(cond_has_hooks, conditionings)):
-        return dynamic.get_non_dynamic_delegate()
-    return model
 
 
 def _check_known(argument: str, name: str, known: list[str]) -> None:

@@ -85,6 +85,20 @@ def test_client_says_what_is_refused(comfyui_server, workflow, run_client):
     assert "value_bigger_than_max" in done.stderr
 
 
+def test_client_takes_back_what_it_calls_refused(comfyui_server, workflow, run_client):
+    workflow["7"]["inputs"] |= {"steps": 100, "seed": 4040}
+    workflow["20"] = {"class_type": "SaveVideo", "inputs": {"filename_prefix": "video/none"}}
+    server = comfyui_server.url.removeprefix("http://")
+    done = run_client(workflow, "a red heart grows", "9", "heart.mp4", server)
+    assert done.returncode == 1
+    assert "required_input_missing" in done.stderr
+    [run] = re.findall(r'"prompt_id": "(\S+)"', done.stderr)
+    while any(requests.get(f"{comfyui_server.url}/queue", timeout=60).json().values()):
+        time.sleep(0.1)
+    history = requests.get(f"{comfyui_server.url}/history/{run}", timeout=60).json()
+    assert not history or history[run]["status"]["status_str"] == "error"
+
+
 def test_client_says_that_a_video_it_was_given_before_is_gone(
     comfyui_server, workflow, run_client, tmp_path
 ):

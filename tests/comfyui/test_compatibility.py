@@ -159,7 +159,7 @@ def test_model_set_to_predict_v_by_a_node_names_the_node(model, livephoto):
 
 
 def test_text_for_another_number_of_frames_is_refused(model, livephoto):
-    with pytest.raises(ValueError, match="positive: the text is weighted for 3 frames"):
+    with pytest.raises(ValueError, match="positive: the text is made for 3 frames"):
         sample(apply(model, livephoto), frames=4, positive=random_text(frames=3))
 
 

@@ -123,6 +123,21 @@ def test_inversions_are_forgotten_with_their_model_and_the_oldest_before(model, 
     assert len(inversion._made) == before
 
 
+def test_model_that_overflows_is_refused(model, reference):
+    broken = model.clone()
+    broken.add_wrapper_with_key(
+        "diffusion_model", "test", lambda executor, *args, **kwargs: executor(*args, **kwargs) / 0
+    )
+    with pytest.raises(ValueError, match="model: it predicts NaN .* --fp32-unet"):
+        invert_reference(broken, reference, num_steps=2)
+
+
+def test_model_is_itself_as_soon_as_the_inversion_ends(model, reference):
+    schedule = model.model.model_sampling
+    invert_reference(model, reference, num_steps=1)
+    assert model.model.model_sampling is schedule
+
+
 def test_cancel_stops_within_a_step(model, reference):
     counted, calls = count_calls(model)
 

@@ -71,6 +71,22 @@ def test_base_is_bit_identical_after_twenty_runs_that_failed_anywhere():
     assert all(torch.equal(after[key], value) for key, value in weights.items())
 
 
+@pytest.mark.parametrize("calls_before_error", [1, None])
+def test_base_is_itself_as_soon_as_a_run_ends(calls_before_error):
+    """Not only once it is loaded again: EasyCache looks at the noise schedule before that."""
+    model, config = tiny_sd15(), CONFIGS["pia"]
+    sample(model)
+    modules = dict(model.model.named_modules())
+    applied = apply_livephoto(model, tiny_livephoto(config), random_reference(config), 5)
+    assert "model_sampling" in applied.object_patches
+    if calls_before_error is None:
+        sample(applied)
+    else:
+        with pytest.raises(Injected):
+            sample(fail_at(applied, "apply_model", calls_before_error, Injected))
+    assert dict(model.model.named_modules()) == modules
+
+
 def test_checkpoint_is_freed_when_its_last_user_goes():
     model = tiny_sd15()
     livephoto = tiny_livephoto(FULL)

@@ -10,6 +10,8 @@ import comfy.context_windows
 import comfy.controlnet
 import comfy.hooks
 import comfy.sample
+import comfy.sampler_helpers
+import comfy.samplers
 import comfy.sd
 import pytest
 import torch
@@ -18,8 +20,10 @@ from comfy_extras.nodes_context_windows import ContextWindowsManualNode
 from comfy_extras.nodes_custom_sampler import DualModelGuider
 from comfy_extras.nodes_easycache import EasyCacheNode
 from comfy_extras.nodes_freelunch import FreeU_V2
+from comfy_extras.nodes_perpneg import PerpNeg, PerpNegGuider
 
 from livephoto_core.comfyui.apply import apply_livephoto
+from livephoto_core.comfyui.inversion import invert_reference
 from livephoto_core.comfyui.sampling import sample_livephoto
 from tests.comfyui.sampling import sample
 from tests.comfyui.tiny_models import (
@@ -266,6 +270,10 @@ def test_lora_hooks_under_dynamic_vram_read_the_checkpoint_once(model, monkeypat
     assert torch.equal(video["samples"], expected["samples"])
     sample_livephoto(given, livephoto, reference, positive=random_text(), **options)
     assert asked == [1]
+    prior = invert_reference(given, reference, num_steps=1, conditioning=positive)
+    assert asked == [1, 1]
+    wanted = invert_reference(model, reference, num_steps=1, conditioning=positive)
+    assert torch.equal(prior, wanted)
 
 
 def test_controlnet_of_a_clip(model):
@@ -306,6 +314,37 @@ def test_second_model_without_livephoto_is_refused(model):
     with pytest.raises(RuntimeError, match="give a second model its own Apply LivePhoto"):
         guided(other)
     assert torch.isfinite(guided(apply(other))).all()
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_conditioning_that_a_node_makes_while_sampling_gets_the_photo_too(model, config):
+    """Perp-Neg makes one in its cfg function; its guider, which knows it before, says the same."""
+    applied, empty = apply(model, config), random_text(seed=6)
+    patched = PerpNeg.execute(applied, empty, 1.0)[0]
+    guider = PerpNegGuider.execute(applied, random_text(), random_text(seed=5), empty, 3.0, 1.0)[0]
+    latent = torch.zeros(4, 4, 8, 8)
+    sigmas = KSampler(applied, 2, "cpu", "euler", "normal").sigmas
+    noise = comfy.sample.prepare_noise(latent, 0)
+    wanted = guider.sample(noise, latent, sampler_object("euler"), sigmas, seed=0)
+    torch.testing.assert_close(sample(patched), wanted, rtol=1e-4, atol=1e-4)
+    windowed = with_windows(patched, 4)
+    assert torch.isfinite(sample(windowed, frames=6)).all()
+
+
+def test_part_of_the_picture_that_a_node_samples_by_itself_is_refused(model):
+    def guided(args):
+        x, options, text = args["input"][..., :4, :4], args["model_options"], random_text()
+        conds = comfy.sampler_helpers.convert_cond(text)
+        conds = comfy.samplers.encode_model_conds(
+            args["model"].extra_conds, conds, x, x.device, "positive"
+        )
+        comfy.samplers.calc_cond_batch(args["model"], [conds], x, args["sigma"], options)
+        return args["cond"]
+
+    patched = apply(model).clone()
+    patched.set_model_sampler_cfg_function(guided)
+    with pytest.raises(RuntimeError, match="a part of the picture"):
+        sample(patched)
 
 
 def test_clone_onto_other_weights_gets_twins_of_its_own(model):
