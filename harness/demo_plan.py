@@ -25,7 +25,6 @@ DEFAULT_PLAN = (
     ("{subject} moves left", (6,)),
     ("{subject} moves right", (6,)),
     ("{subject} moves up", (6,)),
-    ("{subject} moves down", (6,)),
     ("{subject} turns clockwise", (6,)),
     ("{subject} turns counterclockwise", (6,)),
     ("{subject} grows", (4,)),
@@ -34,7 +33,7 @@ DEFAULT_PLAN = (
     ("{subject}, the camera zooms in", (6,)),
     ("{subject}, another one appears", (3,)),
     ("{subject}, lightning flashes", (8,)),
-    ("{subject}, the camera pans left", (3, 6, 9)),
+    ("{subject}, the camera pans left", (3, 9)),
 )
 """Sentences and levels that the shapes world knows of the example picture."""
 

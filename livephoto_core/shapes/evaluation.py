@@ -47,7 +47,7 @@ class EvaluationOptions:
         counts: Questions by kind.
         num_steps: Denoising steps.
         cfg: Guidance scale.
-        sampler: ComfyUI's name of it. By default one that draws new noise at every step: it mends
+        sampler: ComfyUI's name of it. By default one that replaces all noise at every step: it mends
             what earlier steps got wrong.
         prior: α of the first and the last frame, for noise with a prior of the picture (the paper's
             equation 3); `None` for plain noise. It needs a sampler that keeps its noise.
@@ -61,9 +61,9 @@ class EvaluationOptions:
     base: Path
     livephoto: Path
     counts: dict[Kind, int]
-    num_steps: int = 16
+    num_steps: int = 24
     cfg: float = 1.5
-    sampler: str = "euler_ancestral"
+    sampler: str = "lcm"
     prior: tuple[float, float] | None = None
     seed: int = 0
     num_processes: int = 2
