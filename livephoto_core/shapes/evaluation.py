@@ -47,8 +47,8 @@ class EvaluationOptions:
         counts: Questions by kind.
         num_steps: Denoising steps.
         cfg: Guidance scale.
-        sampler: ComfyUI's name of it. By default one that replaces all noise at every step: it mends
-            what earlier steps got wrong.
+        sampler: ComfyUI's name of it. By default one that replaces all noise at every step, which
+            mends what earlier steps got wrong.
         prior: α of the first and the last frame, for noise with a prior of the picture (the paper's
             equation 3); `None` for plain noise. It needs a sampler that keeps its noise.
         seed: Of scenes and noise.
