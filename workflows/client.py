@@ -43,11 +43,19 @@ def upload(photo, server):
     return json.loads(ask(server, "POST", "/upload/image", form, kind))["name"]
 
 
+def is_queued(run, server):
+    """Tell whether a run waits or is at work."""
+    queue = json.loads(ask(server, "GET", "/queue"))
+    return run in [item[1] for item in queue["queue_running"] + queue["queue_pending"]]
+
+
 def withdraw(run, server):
     """Take back a run: of a workflow with errors ComfyUI runs what has none."""
-    if run is not None:
+    while run is not None and is_queued(run, server):
         ask(server, "POST", "/queue", json.dumps({"delete": [run]}))
         ask(server, "POST", "/interrupt", json.dumps({"prompt_id": run}))
+        # Again: ComfyUI forgets an interruption that comes just before the run starts.
+        time.sleep(0.2)
 
 
 def animate(workflow, sentence, intensity, server="127.0.0.1:8188", photo=None, seed=None):
@@ -73,15 +81,13 @@ def animate(workflow, sentence, intensity, server="127.0.0.1:8188", photo=None, 
     if answer.get("node_errors") or "prompt_id" not in answer:
         withdraw(answer.get("prompt_id"), server)
         sys.exit(f"ComfyUI refuses the workflow: {json.dumps(answer, indent=2)}")
-    run, is_queued = {}, True
+    run, may_come = {}, True
     while not run:
-        if not is_queued:
+        if not may_come:
             sys.exit("No video: the run was taken out of the queue, or ComfyUI was restarted.")
         time.sleep(0.5)
         # First the queue: what leaves it between the two questions is in the history by then.
-        queue = json.loads(ask(server, "GET", "/queue"))
-        runs = queue["queue_running"] + queue["queue_pending"]
-        is_queued = answer["prompt_id"] in [item[1] for item in runs]
+        may_come = is_queued(answer["prompt_id"], server)
         run = json.loads(ask(server, "GET", f"/history/{answer['prompt_id']}"))
     outputs, status = (run[answer["prompt_id"]][key] for key in ("outputs", "status"))
     for output in outputs.values():

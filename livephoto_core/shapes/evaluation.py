@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -93,6 +94,7 @@ def answer(options: EvaluationOptions, questions: Sequence[Question]) -> list[An
     Raises:
         ValueError: If a file is not what it should be.
     """
+    check_base(options)
     facts = checkpoint_facts(options)
     from ..comfyui.standalone import use_comfyui
 
@@ -147,24 +149,33 @@ def checkpoint_facts(options: EvaluationOptions) -> CheckpointFacts:
     """The facts of `options.livephoto` and `options.base`.
 
     Raises:
-        ValueError: If the checkpoint stores no edges between motion levels, or is for another base.
+        ValueError: If the checkpoint stores no edges between motion levels.
     """
     from ..checkpoints import read_checkpoint
     from .base_model import open_base_model
 
-    config, base = read_checkpoint(options.livephoto).config, open_base_model(options.base).config
-    if config.layout != base.unet:
-        raise ValueError(
-            f"{options.livephoto.name} is for a UNet of {config.layout.block_channels} channels, "
-            f"{options.base.name} has {base.unet.block_channels}. Give a checkpoint of `python -m "
-            "livephoto_core.training train` that was trained on this base."
-        )
-    if config.ssim_edges is None:
+    edges = read_checkpoint(options.livephoto).config.ssim_edges
+    if edges is None:
         raise ValueError(
             f"{options.livephoto.name} stores no edges between motion levels: it was not trained "
             "with this pack. Give a checkpoint of `python -m livephoto_core.training train`."
         )
-    return CheckpointFacts(config.ssim_edges, base.size_px)
+    return CheckpointFacts(edges, open_base_model(options.base).config.size_px)
+
+
+def check_base(options: EvaluationOptions) -> None:
+    """Raises ValueError if the checkpoint was not trained on a base like `options.base`."""
+    from ..checkpoints import read_checkpoint
+    from .base_model import open_base_model
+
+    trained_on = dataclasses.asdict(read_checkpoint(options.livephoto).config.layout)
+    given = dataclasses.asdict(open_base_model(options.base).config.unet)
+    for name, value in trained_on.items():
+        if given[name] != value:
+            raise ValueError(
+                f"{options.livephoto.name} was trained on a UNet whose {name} is {value}, that of "
+                f"{options.base.name} is {given[name]}. Give a checkpoint that was trained on it."
+            )
 
 
 def _questions(options: EvaluationOptions, facts: CheckpointFacts) -> list[Question]:

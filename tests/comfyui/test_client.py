@@ -93,8 +93,7 @@ def test_client_takes_back_what_it_calls_refused(comfyui_server, workflow, run_c
     assert done.returncode == 1
     assert "required_input_missing" in done.stderr
     [run] = re.findall(r'"prompt_id": "(\S+)"', done.stderr)
-    while any(requests.get(f"{comfyui_server.url}/queue", timeout=60).json().values()):
-        time.sleep(0.1)
+    assert not any(requests.get(f"{comfyui_server.url}/queue", timeout=60).json().values())
     history = requests.get(f"{comfyui_server.url}/history/{run}", timeout=60).json()
     assert not history or history[run]["status"]["status_str"] == "error"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...shapes.base_model import BASE_MODEL_PATH, open_base_model
 from ...shapes.clips import ShapesClips
-from ...shapes.evaluation import EvaluationOptions, checkpoint_facts
+from ...shapes.evaluation import EvaluationOptions, check_base, checkpoint_facts
 from ...shapes.shipped import LIVEPHOTO_PATH
 from .report import write_report
 from .study import COUNTS, Study, count_option, run
@@ -101,7 +101,9 @@ def check_needs(study: Study) -> None:
     with _blaming("--base"):
         base = open_base_model(study.base)
     with _blaming("--checkpoint"):
-        checkpoint_facts(EvaluationOptions(study.base, study.checkpoint, counts={}))
+        options = EvaluationOptions(study.base, study.checkpoint, counts={})
+        check_base(options)
+        checkpoint_facts(options)
     with _blaming("--data"):
         text_encoder = CaptionEncoder(base.config, base.part("text_encoder"))
         ShapesClips(study.data, base, text_encoder, seed=0)

@@ -246,8 +246,9 @@ class _Run:
         if state is None:
             shorten_log(self.folder, 0)
             return
-        before = state["options"]
-        changed = sorted(name for name, it in self._lasting.items() if before.get(name) != it)
+        # A run of before knew nothing of the task's own options.
+        before = {**self._lasting, **state["options"]}
+        changed = sorted(name for name, it in self._lasting.items() if before[name] != it)
         if changed:
             raise ValueError(
                 f"{self.folder} holds a run with other {', '.join(changed)}. Give the same options "
