@@ -241,8 +241,8 @@ def check_text_frames(name: str, entries: list[dict[str, Any]], num_frames: int)
         if tokens is not None and tokens.shape[0] not in (1, num_frames):
             raise ValueError(
                 f"{name}: the text is made for {tokens.shape[0]} frames, the video has "
-                f"{num_frames}. Set frames of Text Reweight (or of another node that makes text "
-                f"for each frame) to {num_frames}."
+                f"{num_frames}. Set frames of Text Reweight to {num_frames}. (Another node that "
+                "makes text for each frame has a setting of its own.)"
             )
 
 

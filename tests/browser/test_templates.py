@@ -32,7 +32,8 @@ def open_template_browser(front_end: FrontEnd) -> None:
     def choose_pack() -> None:
         if not dialog.is_visible():
             front_end.execute("Comfy.BrowseTemplates")
-        dialog.get_by_text(PACK_FOLDER_NAME, exact=True).click(timeout=TRY_TIMEOUT_MS)
+        # Once it is chosen, the name is its heading too: a second try finds two.
+        dialog.get_by_text(PACK_FOLDER_NAME, exact=True).first.click(timeout=TRY_TIMEOUT_MS)
         first.wait_for(timeout=TRY_TIMEOUT_MS)
 
     try_again(choose_pack)
