@@ -70,11 +70,6 @@ class InversionSampler(comfy.samplers.Sampler):
             sigma = model_sampling.sigmas[timestep].to(latents)
             scaled = latents * (sigma**2 + 1) ** 0.5
             denoised = model_wrap(scaled, sigma.expand(latents.shape[0]), **extra_args)
-            if not denoised.isfinite().all():
-                raise ValueError(
-                    "model: it predicts NaN or infinite values. If ComfyUI computes it in half "
-                    "precision, start ComfyUI with --fp32-unet; else take another checkpoint."
-                )
             return (scaled - denoised) / sigma
 
         return ddim_inversion(

@@ -51,7 +51,7 @@ def ddim_inversion(
                 f"predict_noise must return the shape of its latents, {tuple(latents.shape)}, "
                 f"got {tuple(noise.shape)} at timestep {timestep}."
             )
-        _check_finite(f"predict_noise at timestep {timestep}", noise)
+        _check_finite(f"model: its prediction at timestep {timestep}", noise)
         latents = _ddim_move(latents, noise, levels[step], levels[step + 1])
         if progress is not None:
             progress(step + 1, num_steps)
@@ -95,6 +95,7 @@ def _check_alphas_cumprod(alphas_cumprod: Tensor) -> Tensor:
 def _check_finite(name: str, values: Tensor) -> Tensor:
     if not values.isfinite().all():
         raise ValueError(
-            f"{name} holds NaN or infinite values. With a half-precision model, run it in float32."
+            f"{name} holds NaN or infinite values. If the model computes in half precision, run it "
+            "in float32 (ComfyUI: --fp32-unet); else take another checkpoint."
         )
     return values

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import random
 import shutil
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ..file_digest import file_sha256
 from .protocol import Sample
 
 Kind = Literal["pick", "rate"]
@@ -126,10 +126,7 @@ def write_page(kind: Kind, videos: Sequence[RatedVideo], output: Path, *, seed: 
 
 
 def _generator(kind: Kind, videos: Sequence[RatedVideo], seed: int) -> random.Random:
-    contents = (hashlib.sha256(video.path.read_bytes()).hexdigest() for video in videos)
-    study = [
-        {**_described(video), "sha256": it} for video, it in zip(videos, contents, strict=True)
-    ]
+    study = [{**_described(video), "sha256": file_sha256(video.path)} for video in videos]
     return random.Random(json.dumps([kind, study, seed]))  # noqa: S311 - an order, no secret
 
 

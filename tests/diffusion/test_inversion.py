@@ -174,7 +174,7 @@ def test_impossible_schedules_are_refused(model, latents, alphas_cumprod):
 
 
 def test_nan_from_the_model_is_reported_with_its_timestep(latents):
-    with pytest.raises(ValueError, match="predict_noise at timestep 499 holds NaN"):
+    with pytest.raises(ValueError, match="model: its prediction at timestep 499 holds NaN"):
         ddim_inversion(
             lambda x, t: x * math.nan, latents, alphas_cumprod=ALPHAS_CUMPROD, num_steps=2
         )
