@@ -1,4 +1,4 @@
-"""Command line: `python3 -m harness setup | serve | run | demo | python`."""
+"""Command line: `python3 -m harness setup | serve | run | demo | python | module`."""
 
 import sys
 

@@ -129,17 +129,10 @@ class ComfyUIClient:
         """Return the server's description of one node class, or of all."""
         return self._get(f"/object_info/{node_id}" if node_id else "/object_info")
 
-    def upload_image(self, path: Path, name: str | None = None) -> str:
-        """Put an image file into the server's input folder.
-
-        Args:
-            path: The image file.
-            name: Name to give it there; by default its own.
-        Returns:
-            The name LoadImage takes.
-        """
+    def upload_image(self, path: Path) -> str:
+        """Put an image file into the server's input folder and return the name LoadImage takes."""
         with path.open("rb") as stream:
-            files = {"image": (name or path.name, stream)}
+            files = {"image": (path.name, stream)}
             fields = {"overwrite": "true"}
             response = self._request("POST", "/upload/image", files=files, data=fields)
         response.raise_for_status()

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.packages import SetupError, obtain_tree, run_logged
-from harness.releases import NEWEST, RELEASES, find_release
+from harness.releases import NEWEST, RELEASES, Release, find_release
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CONSTRAINTS = Path(__file__).resolve().parent / "constraints.txt"
@@ -77,7 +77,7 @@ def prepare(version: str | None = None) -> Environment:
         return checkout
     release = find_release(version or NEWEST.version)
     python = _prepare_venv()
-    return Environment(python, _prepare_tree(python, release.version), release.version)
+    return Environment(python, _prepare_tree(python, release), release.version)
 
 
 def prepare_front_end(environment: Environment, *, version: str | None = None) -> Path | None:
@@ -132,12 +132,12 @@ def _own_checkout() -> Environment | None:
     return Environment(Path(sys.executable), tree, found[1])
 
 
-def _prepare_tree(python: Path, version: str) -> Path:
-    tree = home() / f"ComfyUI-{version}"
+def _prepare_tree(python: Path, release: Release) -> Path:
+    tree = home() / f"ComfyUI-{release.version}"
     if not tree.is_dir():
         with home_lock():
             if not tree.is_dir():
-                obtain_tree(python, find_release(version), destination=tree, log=_log())
+                obtain_tree(python, release, destination=tree, log=_log())
     return tree
 
 

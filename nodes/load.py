@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..livephoto_core.checkpoints.description import advise
+from ..livephoto_core.checkpoints.description import advise, describe
 from ..livephoto_core.comfyui import model_files
 from ..livephoto_core.comfyui.content_encoder import load_content_encoder
 from ..livephoto_core.comfyui.livephoto_model import load_livephoto
@@ -81,7 +81,7 @@ class LivePhotoLoader(io.ComfyNode):
             else model_files.motion_lora_path(motion_lora),
             lora_strength=lora_strength,
         )
-        description = livephoto.description
+        description = describe(livephoto.config)
         lines = [description, *advise(livephoto.config)]
         return io.NodeOutput(livephoto, description, ui={"livephoto_description": lines})
 

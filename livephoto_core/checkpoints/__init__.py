@@ -2,14 +2,13 @@
 
 from .description import describe
 from .errors import CheckpointError
-from .motion_lora import MotionLora, merge_motion_lora, read_motion_lora
+from .motion_lora import merge_motion_lora, read_motion_lora
 from .native import write_checkpoint
 from .reading import Checkpoint, read_checkpoint
 
 __all__ = [
     "Checkpoint",
     "CheckpointError",
-    "MotionLora",
     "describe",
     "merge_motion_lora",
     "read_checkpoint",

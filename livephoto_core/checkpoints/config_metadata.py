@@ -20,7 +20,8 @@ from ..models.config import (
 from ..motion_intensity import are_edges
 
 MAX_INTEGER = 2**16
-MAX_ITEMS = 64
+MAX_ITEMS = 128
+MAX_LATENT_CHANNELS = 64
 MAX_LEVELS = 8
 MAX_LAYERS = 16
 NORM_GROUPS = 32
@@ -47,9 +48,32 @@ def decode_config(fields: Mapping[str, str]) -> LivePhotoConfig:
             starts with the field's name.
     """
     values = _ADDED_LATER | {name: _parse(name, text) for name, text in fields.items()}
-    config = _decode(LivePhotoConfig, values, "")
+    config = decode_dataclass(LivePhotoConfig, values)
     check_config(config)
     return config
+
+
+def decode_dataclass(annotation: Any, value: Any, field: str = "") -> Any:
+    """Builds a dataclass from parsed JSON, without trusting it.
+
+    Args:
+        annotation: The class. Its fields are dataclasses, tuples, literals, finite floats, texts
+            and integers from 0 to `MAX_INTEGER`, or one of these or None.
+        value: What `json.loads` gave for its `dataclasses.asdict`.
+        field: Where the value stands, for messages.
+    Raises:
+        ValueError: Naming the field that is missing, unknown or of another type.
+    """
+    hints = get_type_hints(annotation)
+    prefix = field + "." if field else ""
+    if not isinstance(value, dict):
+        raise ValueError(f"{field}: {str(value)[:80]!r} is not an object")
+    for name in hints.keys() ^ value.keys():
+        problem = "is missing" if name in hints else "is unknown"
+        raise ValueError(f"{prefix}{name[:80]}: {problem}")
+    return annotation(
+        **{name: _decode(hint, value[name], prefix + name) for name, hint in hints.items()}
+    )
 
 
 def check_config(config: LivePhotoConfig) -> None:
@@ -80,7 +104,7 @@ def _check_layout(layout: UNetLayout) -> None:
     _require("layout.attention_levels", known, layout.attention_levels)
     _require_between("layout.context_dim", layout.context_dim, MAX_INTEGER)
     _require_divides("layout.num_heads", layout.num_heads, channels)
-    _require_between("layout.latent_channels", layout.latent_channels, MAX_ITEMS)
+    _require_between("layout.latent_channels", layout.latent_channels, MAX_LATENT_CHANNELS)
 
 
 def _check_motion(motion: MotionConfig, layout: UNetLayout) -> None:
@@ -126,37 +150,26 @@ def _parse(name: str, text: str) -> Any:
 
 
 def _decode(annotation: Any, value: Any, field: str) -> Any:
-    """Builds a value of an annotated type from JSON; the types are those of `models.config`."""
+    """Builds a value of an annotated type from JSON."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
         (inner,) = (arg for arg in args if arg is not types.NoneType)
         return None if value is None else _decode(inner, value, field)
     if dataclasses.is_dataclass(annotation):
-        return _decode_dataclass(annotation, value, field)
+        return decode_dataclass(annotation, value, field)
     if origin is tuple:
         return _decode_tuple(args, value, field)
     if origin is Literal:
         fits = isinstance(value, str) and value in args
     elif annotation is float:
         fits = type(value) in (int, float) and math.isfinite(value)
+    elif annotation is int:
+        fits = type(value) is int and 0 <= value <= MAX_INTEGER
     else:
-        fits = type(value) is annotation and not (annotation is int and abs(value) > MAX_INTEGER)
+        fits = type(value) is annotation
     if not fits:
         raise ValueError(f"{field}: {str(value)[:80]!r} is not allowed")
     return float(value) if annotation is float else value
-
-
-def _decode_dataclass(annotation: Any, value: Any, field: str) -> Any:
-    hints = get_type_hints(annotation)
-    prefix = field + "." if field else ""
-    if not isinstance(value, dict):
-        raise ValueError(f"{field}: {str(value)[:80]!r} is not an object")
-    for name in hints.keys() ^ value.keys():
-        problem = "is missing" if name in hints else "is unknown"
-        raise ValueError(f"{prefix}{name[:80]}: {problem}")
-    return annotation(
-        **{name: _decode(hint, value[name], prefix + name) for name, hint in hints.items()}
-    )
 
 
 def _decode_tuple(args: tuple[Any, ...], value: Any, field: str) -> tuple[Any, ...]:

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ..models.config import LivePhotoConfig
 from .animatediff import read_motion_file
-from .description import describe
 from .foreign_files import ForeignFile
 from .native import native_config, user_metadata
 from .recognise import recognise, wrong_file
@@ -38,11 +37,6 @@ class Checkpoint:
     config: LivePhotoConfig
     state_dict: dict[str, Tensor]
     metadata: Mapping[str, str]
-
-    @property
-    def description(self) -> str:
-        """What the loader shows; see `describe`."""
-        return describe(self.config)
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:

@@ -113,7 +113,7 @@ def empty_latent(reference: LivePhotoReference, num_frames: int) -> dict[str, Te
 def _add_twins(model: ModelPatcher, livephoto: LivePhotoModel) -> None:
     layout = livephoto.config.layout
     if livephoto.parts.motion is not None:
-        locations = list(livephoto.parts.motion.by_location())
+        locations = list(livephoto.parts.motion.by_location)
         for location, path in motion_layer_paths(layout, locations).items():
             _add_twin(model, WithMotion, path, livephoto_location=location)
     if livephoto.config.cross_frame_group_norm:

@@ -13,7 +13,7 @@ import torch
 from comfy.patcher_extension import CallbacksMP
 from torch import Tensor
 
-from ..checkpoints import describe, merge_motion_lora, read_checkpoint, read_motion_lora
+from ..checkpoints import merge_motion_lora, read_checkpoint, read_motion_lora
 from ..models.config import SD15, LivePhotoConfig
 from ..models.livephoto import LivePhoto
 
@@ -41,11 +41,6 @@ class LivePhotoModel:
     def parts(self) -> LivePhoto:
         """The modules themselves, on whatever device ComfyUI has put them."""
         return self.patcher.model
-
-    @property
-    def description(self) -> str:
-        """The parts in words."""
-        return describe(self.config)
 
 
 def load_livephoto(

@@ -38,13 +38,13 @@ def prompt_words(text: str) -> PromptWords:
     pending: list[int] = []  # ComfyUI may cut a chunk within a word
     for chunk in tokenizer.tokenize_with_weights(text):
         for token, *_ in chunk:
-            if isinstance(token, Tensor) or token not in (_START, _END):
-                token_words.append(len(words))
-            else:
-                token_words.append(-1)
             if isinstance(token, Tensor):
+                token_words.append(len(words))
                 words.append("embedding")
-            elif token not in (_START, _END):
+            elif token in (_START, _END):
+                token_words.append(-1)
+            else:
+                token_words.append(len(words))
                 pending.append(token)
                 # Byte-pair tokens that end a word carry this mark in CLIP's vocabulary.
                 if tokenizer.inv_vocab[token].endswith("</w>"):

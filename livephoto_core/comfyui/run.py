@@ -125,7 +125,7 @@ class Run:
         num_attentions = len(attention_locations(config.layout))
         counts: dict[str, int] = {}
         if parts.motion is not None:
-            counts["motion modules"] = len(parts.motion.by_location())
+            counts["motion modules"] = len(parts.motion.by_location)
         if parts.input_conditioning is not None:
             counts["input channels"] = 1
         if parts.content is not None and self.patch_tokens is not None:
@@ -149,7 +149,7 @@ class Call:
     def add_motion(self, location: BlockLocation, x: Tensor) -> Tensor:
         """The motion module of one block, (b·f c h w) → (b·f c h w)."""
         self.hooks["motion modules"] += 1
-        return _present(self.run.parts.motion).module_at(location)(x, self.num_frames)
+        return _present(self.run.parts.motion).by_location[location](x, self.num_frames)
 
     def add_input_channels(self, x: Tensor) -> Tensor:
         """Adds the convolution over the added channels to the output of `conv_in`."""

@@ -1,4 +1,4 @@
-"""ComfyUI's modules outside of a running ComfyUI: for training, from the command line."""
+"""ComfyUI's modules outside of a running ComfyUI, for the pack's command lines."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check_device(device: str) -> None:
 
 
 def use_comfyui(path: str | os.PathLike[str] | None = None, *, device: str = "cpu") -> None:
-    """Makes `import comfy` work, and sets ComfyUI up for training.
+    """Makes `import comfy` work, and sets ComfyUI up for a command line.
 
     Must come before anything imports `comfy`: ComfyUI chooses its device and its attention when it
     is imported. PyTorch's attention is the one that is fast on a CPU and has a gradient.
@@ -53,7 +53,7 @@ def use_comfyui(path: str | os.PathLike[str] | None = None, *, device: str = "cp
             sys.path.insert(0, str(Path(folder).resolve()))
     elif importlib.util.find_spec("comfy") is None:
         raise ValueError(
-            "Training builds the model from ComfyUI's classes, and no ComfyUI was named. Give "
+            "The pack builds its models from ComfyUI's classes, and no ComfyUI was named. Give "
             f"--comfyui (or set {PATH_VARIABLE} to) the folder that holds ComfyUI's main.py."
         )
     from comfy.cli_args import args

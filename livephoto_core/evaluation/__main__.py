@@ -15,7 +15,7 @@ from . import study_commands as study
 from .claims import command as claims
 from .protocol import read_benchmark
 from .score import ClipScore, score_file
-from .score_report import markdown_table, write_reports
+from .score_report import scores_table, write_reports
 from .videos import PICTURE_SUFFIXES, UnreadableClipError, find_clips
 
 _log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ _COMMANDS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; returns 0, 1 if a clip could not be read, 2 if the arguments are wrong."""
+    """Runs one command; returns 0, 1 if a clip could not be read or made, 2 on wrong arguments."""
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     try:
@@ -55,7 +55,7 @@ def _score(given: argparse.Namespace) -> int:
         _log.error("Left out: %s", problem)
     if not scores:
         raise ValueError(f"clips: not one of {len(clips)} clips in {given.clips} could be read.")
-    sys.stdout.write(markdown_table(scores) + "\n")
+    sys.stdout.write(scores_table(scores) + "\n")
     if given.output:
         written = write_reports(scores, given.output)
         _log.info("Written: %s", ", ".join(map(str, written)))

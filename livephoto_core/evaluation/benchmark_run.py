@@ -7,30 +7,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from tqdm import tqdm
 
 from ..atomic_files import write_atomically
 from ..file_digest import file_sha256
-from .comfyui_server import VIDEO_SUFFIX, RunError
-from .protocol import Method, Sample, Workflow
+from .comfyui_client import ComfyUIClient, RunError
+from .protocol import Method, Sample, video_path
 
 FAILURES_FILE = "failures.jsonl"
 ASKED_FILE = "asked.json"
 """Digest of what each video was made of, by the sample's name."""
-
-
-class Server(Protocol):
-    """What runs the workflows, as `comfyui_server.ComfyUIServer` does."""
-
-    def upload(self, path: Path) -> str:
-        """Takes a photo."""
-        ...
-
-    def run(self, workflow: Workflow) -> bytes:
-        """Gives a video."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -48,20 +35,15 @@ class RunResult:
     num_failed: int
 
 
-def video_path(folder: Path, method: Method, sample: Sample) -> Path:
-    """Where the video of a sample lies."""
-    return folder / method.name / f"{sample.name}{VIDEO_SUFFIX}"
-
-
 def run_benchmark(
-    server: Server, method: Method, samples: Sequence[Sample], folder: Path
+    client: ComfyUIClient, method: Method, samples: Sequence[Sample], folder: Path
 ) -> RunResult:
     """Makes all videos that are not there yet.
 
     A video that fails is noted and left out; the next call tries it again.
 
     Args:
-        server: Runs the workflows.
+        client: Runs the workflows.
         method: Makes the videos.
         samples: Which ones.
         folder: Gets `<method>/<track>/<image>-<prompt>-seed<n>.mp4`.
@@ -69,7 +51,7 @@ def run_benchmark(
         ValueError: If a video that is there was made of another photo, prompt or workflow.
         ServerError: If the server goes away, or refuses the workflow: all others would fail too.
     """
-    missing = [s for s in samples if not video_path(folder, method, s).is_file()]
+    missing = [s for s in samples if not video_path(folder, method.name, s).is_file()]
     failures = folder / method.name / FAILURES_FILE
     failures.parent.mkdir(parents=True, exist_ok=True)
     _keep_what_is_asked(failures.with_name(ASKED_FILE), method, samples, missing)
@@ -78,17 +60,17 @@ def run_benchmark(
     num_failed = 0
     for sample in tqdm(missing, unit="video", desc=method.name):
         if sample.image not in uploaded:
-            uploaded[sample.image] = server.upload(sample.image)
+            uploaded[sample.image] = client.upload(sample.image)
         name = uploaded[sample.image]
         workflow = method.filled(image=name, prompt=sample.prompt, seed=sample.seed)
         try:
-            video = server.run(workflow)
+            video = client.run(workflow)
         except RunError as error:
             num_failed += 1
             with failures.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"video": sample.name, "reason": str(error)}) + "\n")
             continue
-        path = video_path(folder, method, sample)
+        path = video_path(folder, method.name, sample)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, video)
     return RunResult(len(missing) - num_failed, len(samples) - len(missing), num_failed)

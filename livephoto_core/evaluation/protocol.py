@@ -5,7 +5,8 @@
 | benchmark.json | `{"tracks": {"humans": [{"image": "h1.jpg", "prompts": ["…"]}]}, "seeds": [0]}` |
 | method.json | `{"name": "LivePhoto", "workflow": "api.json", "inputs": {"image": "3.image", …}}` |
 
-Paths are relative to the file that names them.
+Paths are relative to the file that names them. The paper's tracks are humans, animals, cartoon
+characters, still objects and natural sceneries; a benchmark may have others.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from typing import Any
 
 from .json_files import read_object
 
-TRACKS = ("humans", "animals", "cartoon characters", "still objects", "natural sceneries")
-"""The paper's; a benchmark may have others."""
+VIDEO_SUFFIX = ".mp4"
+"""Of the videos that are taken: what every browser shows on the page for raters."""
 
 FILLED_INPUTS = ("image", "prompt", "seed")
 
@@ -56,6 +57,11 @@ class Sample:
     def name(self) -> str:
         """A path for its video, without suffix: "humans/h1-1-seed3"."""
         return f"{self.case}-seed{self.seed}"
+
+
+def video_path(folder: Path, method: str, sample: Sample) -> Path:
+    """Where the video of a sample lies, for the method of a name."""
+    return folder / method / f"{sample.name}{VIDEO_SUFFIX}"
 
 
 @dataclass(frozen=True)

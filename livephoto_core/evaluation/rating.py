@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..file_digest import file_sha256
-from .protocol import Sample
+from .protocol import VIDEO_SUFFIX, Sample, video_path
 
 Kind = Literal["pick", "rate"]
 
@@ -66,7 +66,7 @@ class RatedVideo:
 
 
 def find_videos(
-    folder: Path, methods: Iterable[str], samples: Sequence[Sample], suffix: str
+    folder: Path, methods: Iterable[str], samples: Sequence[Sample]
 ) -> list[RatedVideo]:
     """The videos of all methods.
 
@@ -74,7 +74,7 @@ def find_videos(
         ValueError: If one is missing: methods are compared on the same samples.
     """
     videos = [
-        RatedVideo(method, sample, folder / method / f"{sample.name}{suffix}")
+        RatedVideo(method, sample, video_path(folder, method, sample))
         for method in methods
         for sample in samples
     ]
@@ -110,7 +110,7 @@ def write_page(kind: Kind, videos: Sequence[RatedVideo], output: Path, *, seed: 
     for folder in ("videos", "photos"):
         (page / folder).mkdir(parents=True)
     for video in videos:
-        shutil.copyfile(video.path, page / "videos" / f"{ids[id(video)]}.mp4")
+        shutil.copyfile(video.path, page / "videos" / f"{ids[id(video)]}{VIDEO_SUFFIX}")
     study = f"{rng.getrandbits(_ID_BITS):016x}"
     items = _items(kind, videos, ids, page, rng)
     content = {"id": study, "kind": kind, "criteria": CRITERIA, "items": items}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .json_files import read_object
+from .markdown import markdown_table
 from .rating import CRITERIA
 
 _NAMES = [str(criterion["name"]) for criterion in CRITERIA]
@@ -61,11 +62,11 @@ def rating_table(videos: dict[str, Any], answers: Sequence[dict]) -> str:
             for name, value in values.items():
                 of_method[name].setdefault(video, []).append(value)
     header = ["method", *(str(criterion["label"]) for criterion in CRITERIA), "ratings"]
-    lines = [header, ["---", *["---:"] * len(_NAMES), "---:"]]
+    lines = []
     for method, values in ratings.items():
         count = max(sum(map(len, of_video.values())) for of_video in values.values())
         lines.append([method, *(_mean(values[name]) for name in _NAMES), str(count)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(header, lines, has_numbers=True)
 
 
 def _mean(ratings: dict[str, list[int]]) -> str:

@@ -55,7 +55,7 @@ def score_file(
     path: Path,
     encoders: Mapping[str, Encoder],
     *,
-    name: str | None = None,
+    name: str,
     reference: Path | None = None,
     edges: Sequence[float] = DEFAULT_EDGES,
 ) -> ClipScore:
@@ -64,7 +64,7 @@ def score_file(
     Args:
         path: Video, animation or folder of pictures.
         encoders: By name, such as "clip".
-        name: Of the clip, by default the file's.
+        name: Of the clip, for the table.
         reference: The photo it was made of; by default its first frame.
         edges: Between motion levels.
     Raises:
@@ -72,7 +72,6 @@ def score_file(
     """
     photo = None if reference is None else read_picture(reference)
     try:
-        name = name or path.stem
         return score_frames(name, read_frames(path), encoders, photo=photo, edges=edges)
     except UnreadableClipError:
         raise

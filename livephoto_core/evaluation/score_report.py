@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from .markdown import markdown_table
 from .score import ClipScore
 
 _NAMES = {"clip": "CLIP", "dino": "DINO"}
@@ -25,27 +26,26 @@ def write_reports(scores: Sequence[ClipScore], folder: Path) -> list[Path]:
     contents = {
         "scores.csv": _as_csv(scores),
         "scores.json": json.dumps([dataclasses.asdict(score) for score in scores], indent=1),
-        "scores.md": markdown_table(scores) + "\n",
+        "scores.md": scores_table(scores) + "\n",
     }
     for name, content in contents.items():
         (folder / name).write_text(content, encoding="utf-8")
     return [folder / name for name in contents]
 
 
-def markdown_table(scores: Sequence[ClipScore]) -> str:
+def scores_table(scores: Sequence[ClipScore]) -> str:
     """One row a clip, similarities in percent as in LivePhoto's tables, and the means.
 
     Clips of several folders, such as those of several methods, have a mean for each folder.
     """
     rows = [_row(score) for score in scores]
     header = list(rows[0])
-    lines = [header, ["---", *["---:"] * (len(header) - 1)]]
-    lines += [[_format(row[name]) for name in header] for row in rows]
+    lines = [[_format(row[name]) for name in header] for row in rows]
     for group, of in _groups(rows).items():
         if len(of) > 1:
             means = [sum(float(row[name]) for row in of) / len(of) for name in header[1:]]
             lines.append([f"**mean{group and ' of '}{group}**", *map(_format, means)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(header, lines, has_numbers=True)
 
 
 def _groups(rows: Sequence[dict[str, float | str]]) -> dict[str, list[dict[str, float | str]]]:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from .benchmark_run import FAILURES_FILE, run_benchmark
-from .comfyui_server import VIDEO_SUFFIX, ComfyUIServer
+from .comfyui_client import ComfyUIClient
 from .protocol import read_benchmark, read_method
 from .rating import find_videos, picked_videos, write_page
 from .rating_results import count_picks, rating_table, read_results
@@ -27,7 +27,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Makes the videos of a method; 1 if some could not be made."""
     samples, method = read_benchmark(given.benchmark), read_method(given.method)
-    result = run_benchmark(ComfyUIServer(given.server), method, samples, given.output)
+    result = run_benchmark(ComfyUIClient(given.server), method, samples, given.output)
     _log.info(
         "%d videos made, %d were there, %d failed.",
         result.num_made,
@@ -58,7 +58,7 @@ def page(given: argparse.Namespace) -> int:
     if bool(given.picks) != bool(given.picks_key):
         raise ValueError("--picks and --picks-key belong together: give both or neither.")
     samples = read_benchmark(given.benchmark)
-    videos = find_videos(given.videos, given.methods, samples, VIDEO_SUFFIX)
+    videos = find_videos(given.videos, given.methods, samples)
     if given.picks:
         picks = count_picks(*read_results(given.picks_key, given.picks, "pick"))
         videos = picked_videos(videos, picks)

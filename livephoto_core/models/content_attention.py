@@ -79,7 +79,7 @@ class ContentAttention(nn.Module):
         tokens = self.projection(patch_tokens)
         return {
             location: (attention.to_k(tokens), attention.to_v(tokens))
-            for location, attention in self._by_location()
+            for location, attention in zip(self.locations, self._attentions(), strict=True)
         }
 
     def forward(self, location: BlockLocation, hidden: Tensor, keys_values: KeysValues) -> Tensor:
@@ -94,9 +94,8 @@ class ContentAttention(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        for _, attention in self._by_location():
+        for attention in self._attentions():
             nn.init.zeros_(attention.to_out.weight)
 
-    def _by_location(self) -> list[tuple[BlockLocation, ContentCrossAttention]]:
-        attentions = cast("list[ContentCrossAttention]", list(self.attention.values()))
-        return list(zip(self.locations, attentions, strict=True))
+    def _attentions(self) -> list[ContentCrossAttention]:
+        return cast("list[ContentCrossAttention]", list(self.attention.values()))

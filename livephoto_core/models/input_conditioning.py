@@ -113,7 +113,6 @@ class InputConditioning(nn.Module):
         **factory: Any,
     ) -> None:
         super().__init__()
-        self.config = config
         self.conv = operations.Conv2d(
             num_channels(config, layout.latent_channels),
             layout.block_channels[0],

@@ -226,14 +226,9 @@ class MotionModules(nn.Module):
         self.down_blocks = nn.ModuleList(block(depth, c) for c in layout.block_channels)
         self.up_blocks = nn.ModuleList(block(depth + 1, c) for c in reversed(layout.block_channels))
         self.mid_block = block(1, layout.block_channels[-1]) if config.has_middle else None
-        self._by_location = self.by_location()
+        self.by_location = self._by_location()
 
-    def module_at(self, location: BlockLocation) -> MotionModule:
-        """The motion module that follows the layers of one UNet block."""
-        return self._by_location[location]
-
-    def by_location(self) -> dict[BlockLocation, MotionModule]:
-        """Every motion module under the UNet block it follows, in the order they run."""
+    def _by_location(self) -> dict[BlockLocation, MotionModule]:
         middle = [] if self.mid_block is None else [self.mid_block]
         modules = [
             module

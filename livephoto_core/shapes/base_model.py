@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..checkpoints.config_metadata import decode_dataclass
 from ..checkpoints.errors import CheckpointError
 from ..checkpoints.safetensors_writer import write_safetensors
 from ..checkpoints.validation import check_finite
@@ -44,7 +43,6 @@ START_TOKEN, END_TOKEN = 49406, 49407
 FORMAT_VERSION = 1
 _PREFIX = "livephoto_base."
 _VERSION_KEY, _CONFIG_KEY = f"{_PREFIX}format_version", f"{_PREFIX}config"
-_LARGEST_INTEGER = 2**16
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,7 @@ class BaseConfig:
         ids = encoder.token_ids
         _require(
             "text_encoder.token_ids",
-            list(ids) == sorted(set(ids)) and {START_TOKEN, END_TOKEN} <= {ids[-2], ids[-1]},
+            list(ids) == sorted(set(ids)) and ids[-2:] == (START_TOKEN, END_TOKEN),
             "CLIP's token numbers, ascending, up to the start and end token",
             ids,
         )
@@ -246,33 +244,10 @@ def decode_base_config(text: str) -> BaseConfig:
     Raises:
         ValueError: If it is not one.
     """
-    parts = {
-        "unet": UNetLayout,
-        "autoencoder": AutoencoderConfig,
-        "text_encoder": TextEncoderConfig,
-        "content_encoder": ContentEncoderConfig,
-    }
     try:
-        values = dict(json.loads(text))
-        fields = {name: kind(**_tuples(values.pop(name))) for name, kind in parts.items()}
-        return BaseConfig(**fields, **_tuples(values))
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
-        raise ValueError(f"not a description of a base model: {error}") from error
-
-
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: _as_tuple(name, value) for name, value in values.items()}
-
-
-def _as_tuple(name: str, value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(_as_tuple(name, item) for item in value)
-    if name == "latent_rgb":
-        fits = type(value) in (int, float) and math.isfinite(value)
-    else:
-        fits = type(value) is int and 0 <= value < _LARGEST_INTEGER
-    _require(name, fits, f"made of numbers below {_LARGEST_INTEGER}", value)
-    return value
+        return decode_dataclass(BaseConfig, json.loads(text))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def _check_multiples(name: str, values: tuple[int, ...], of: int) -> None:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .silhouettes import pixel_grid
+
 _MAX_STEPS = 8
 _ENOUGH = 2e-4
 _RESIDUAL_SCALE = 0.05
@@ -27,9 +29,9 @@ def register_background(images: Tensor, foreground: Tensor) -> tuple[Tensor, Ten
         Shift (f, 2) as (x, y), fractions of the frame, and natural logarithm of the zoom about the
         frame's centre, (f,); 0 for the first frame.
     """
-    images, axis = smooth(images), _centred_axis(images.shape[-1])
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
-    slope_y, slope_x = torch.gradient(images, spacing=1 / len(axis), dim=(1, 2))
+    images, size_px = smooth(images), images.shape[-1]
+    x, y = pixel_grid(size_px) - 0.5
+    slope_y, slope_x = torch.gradient(images, spacing=1 / size_px, dim=(1, 2))
     maps = torch.stack([images, slope_x, slope_y, (~foreground).to(images.dtype)], dim=1)
     estimates = [torch.zeros(4)]
     for frame in maps[1:]:
@@ -77,7 +79,3 @@ def smooth(images: Tensor) -> Tensor:
     kernel = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
     padded = F.pad(images[:, None], (2, 2, 2, 2), mode="replicate")
     return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, 5)), kernel.view(1, 1, 5, 1))[:, 0]
-
-
-def _centred_axis(size_px: int) -> Tensor:
-    return (torch.arange(size_px) + 0.5) / size_px - 0.5

@@ -1,4 +1,4 @@
-"""Pictures of a scene: its clip, frame by frame and crisp, and one picture with a cue of motion."""
+"""Pictures of a scene: its clip, frame by frame and crisp."""
 
 from __future__ import annotations
 

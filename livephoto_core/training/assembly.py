@@ -53,11 +53,13 @@ def from_files(config: TrainingConfig, *, resume: bool = False) -> Ingredients:
         make_samples=SampleVideos(
             model,
             clips,
-            encoder=encoder and encoder[1],
             vae=vae,
+            encoder=encoder and encoder[1],
             bf16=config.run.bf16,
             cfg=config.run.sample_cfg,
-        ),
+        )
+        if config.run.sample_every
+        else None,
     )
 
 

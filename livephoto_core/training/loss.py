@@ -173,7 +173,7 @@ class ClipLoss(nn.Module):
                 draws.timesteps,
                 text,
                 self._channels(clips),
-                self._patch_tokens(clips),
+                patch_tokens(self.encoder, clips),
             )
 
     @torch.no_grad()
@@ -212,13 +212,15 @@ class ClipLoss(nn.Module):
         ]
         return torch.stack(channels)
 
-    def _patch_tokens(self, clips: Clips) -> Tensor | None:
-        if self.encoder is None or clips.references is None:
-            return None
-        return encode_patch_tokens(self.encoder, clips.references).float()
-
     def _with_dropped_text(self, text: Tensor, is_dropped: Tensor) -> Tensor:
         return torch.where(is_dropped.view(-1, 1, 1), self._empty_like(text), text)
 
     def _empty_like(self, text: Tensor) -> Tensor:
         return self.empty_text.repeat(text.shape[1] // len(self.empty_text), 1).expand_as(text)
+
+
+def patch_tokens(encoder: Dinov2Model | None, clips: Clips) -> Tensor | None:
+    """DINOv2's tokens of the clips' references, (b n d), float32; none without either."""
+    if encoder is None or clips.references is None:
+        return None
+    return encode_patch_tokens(encoder, clips.references).float()

@@ -26,8 +26,8 @@ class Preset:
 
     purpose: str
     config: TrainingConfig
-    cost: str = NOT_MEASURED
-    expected_score: str = NOT_MEASURED
+    cost: str
+    expected_score: str
 
 
 _SHAPES_OPTIMISER = OptimiserOptions(

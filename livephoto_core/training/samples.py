@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
@@ -16,10 +15,10 @@ from ..comfyui.reference import LivePhotoReference
 from ..comfyui.sampling import sample_livephoto
 from ..comfyui.text import reweight_conditioning
 from ..comfyui.training_unet import unload_models
-from ..models.content_encoder import encode_patch_tokens
 from ..motion_intensity import motion_level
 from .data import Clips, ClipSource
 from .ingredients import Snapshot
+from .loss import patch_tokens
 
 if TYPE_CHECKING:
     from transformers import Dinov2Model
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from ..comfyui.training_unet import ModelPatcher
 
 FPS = 8
-_LATENT_SIZE_PX = 8
 
 
 class SampleVideos:
@@ -36,9 +34,9 @@ class SampleVideos:
     Args:
         model: The base MODEL.
         clips: Its first clips, which are trained on too, give reference, caption and level.
+        vae: ComfyUI VAE of the base.
         cfg: Guidance scale.
         encoder: DINOv2, where the checkpoint has content tokens.
-        vae: ComfyUI VAE; without one the latents' first three channels are shown.
         bf16: Whether to sample in bf16 (autocast), as the training computes: its MODEL is in fp32,
             and all other processes wait.
         num_clips: How many, one below the other.
@@ -50,9 +48,9 @@ class SampleVideos:
         model: ModelPatcher,
         clips: ClipSource,
         *,
+        vae: Any,
         cfg: float,
         encoder: Dinov2Model | None = None,
-        vae: Any = None,
         bf16: bool = False,
         num_clips: int = 4,
         num_steps: int = 25,
@@ -86,7 +84,10 @@ class SampleVideos:
         self, livephoto: LivePhotoModel, clips: Clips, latent: Tensor, *, seed: int
     ) -> Tensor:
         num_frames, facts = clips.latents.shape[1], self._clips.facts
-        reference = LivePhotoReference(latent=latent, patch_tokens=self._patch_tokens(clips))
+        tokens = patch_tokens(self._encoder, clips)
+        reference = LivePhotoReference(
+            latent=latent, patch_tokens=None if tokens is None else tokens.cpu()
+        )
         level = motion_level(clips.ssim[0], facts.ssim_edges)
         texts = [clips.text, facts.empty_text.unsqueeze(0)]
         positive, negative = (
@@ -115,32 +116,9 @@ class SampleVideos:
             )
         return result["samples"]
 
-    def _patch_tokens(self, clips: Clips) -> Tensor | None:
-        if self._encoder is None or clips.references is None:
-            return None
-        return encode_patch_tokens(self._encoder, clips.references).float().cpu()
-
     def _images(self, latents: Tensor) -> Tensor:
         """Frames (f h w 3), 0 to 1, of latents (f c h w)."""
-        if self._vae is not None:
-            return self._vae.decode(latents)[..., :3].cpu().clamp(0, 1)
-        return latent_images(latents.cpu())
-
-
-def latent_images(latents: Tensor) -> Tensor:
-    """The first three channels of latents as colours, each stretched to its own range.
-
-    Args:
-        latents: (f c h w), c at least 3.
-    Returns:
-        (f 8h 8w 3), 0 to 1.
-    """
-    colours = rearrange(latents[:, :3].float(), "f c h w -> f h w c")
-    low, high = colours.amin(dim=(0, 1, 2)), colours.amax(dim=(0, 1, 2))
-    colours = (colours - low) / (high - low).clamp(min=1e-6)
-    for axis in (1, 2):
-        colours = colours.repeat_interleave(_LATENT_SIZE_PX, dim=axis)
-    return colours
+        return self._vae.decode(latents)[..., :3].cpu().clamp(0, 1)
 
 
 def write_animation(path: Path, images: Tensor, fps: int = FPS) -> None:

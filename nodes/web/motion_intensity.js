@@ -27,8 +27,7 @@ app.registerExtension({
   nodeCreated(node) {
     if (node.comfyClass !== "MotionIntensity") return;
     onOutput(node, MEASURED, ({ [MEASURED]: [measured] }) => {
-      // Runs of version 0.1 sent an object; ComfyUI counted it as a file.
-      showMeasured(node, typeof measured === "string" ? JSON.parse(measured) : measured);
+      showMeasured(node, JSON.parse(measured));
     });
   },
 });

@@ -104,7 +104,7 @@ def test_public_weights_keep_their_names(known: tuple[Expected, Checkpoint]) -> 
 
 def test_description_names_the_parts(tmp_path: Path) -> None:
     path = write_archive(tmp_path / "v3.ckpt", V3)
-    assert read_checkpoint(path).description == f"motion: AnimateDiff v3; {ABSENT}"
+    assert describe(read_checkpoint(path).config) == f"motion: AnimateDiff v3; {ABSENT}"
 
 
 def test_pia_input_becomes_added_channels(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_safetensors_file_is_read_like_ckpt(tmp_path: Path) -> None:
 def test_prefix_of_distributed_training_is_dropped(tmp_path: Path) -> None:
     shapes = {f"module.{name}": shape for name, shape in PIA.items()}
     checkpoint = read_checkpoint(write_archive(tmp_path / "x.ckpt", shapes))
-    assert checkpoint.description.startswith("motion: PIA; reference latent: yes; ")
+    assert describe(checkpoint.config).startswith("motion: PIA; reference latent: yes; ")
 
 
 def test_frozen_unet_next_to_the_motion_modules_is_left_out(tmp_path: Path) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import pytest
 import requests
 from PIL import Image
 
+from livephoto_core.evaluation import comfyui_client
 from livephoto_core.evaluation.__main__ import main
-from livephoto_core.evaluation.comfyui_server import ComfyUIServer as Server
-from livephoto_core.evaluation.comfyui_server import RunError, ServerError
+from livephoto_core.evaluation.comfyui_client import ComfyUIClient, RunError, ServerError
 from tests.evaluation.studies import write_benchmark
 
 WORKFLOW = Path(__file__).parents[2] / "workflows" / "api" / "demo.json"
@@ -94,7 +95,7 @@ def test_video_of_another_prompt_is_not_taken_for_this_one(
     assert "3 of 3 videos" in capsys.readouterr().err
 
 
-def test_run_that_the_server_forgets_ends_with_a_word(comfyui_server, workflow):
+def test_run_that_the_server_forgets_ends_with_a_word(comfyui_server, workflow, monkeypatch):
     photo = comfyui_server.directory("input") / "photo.png"
     Image.new("RGB", (64, 64)).save(photo)
     workflow["11"]["inputs"]["image"] = photo.name
@@ -105,8 +106,9 @@ def test_run_that_the_server_forgets_ends_with_a_word(comfyui_server, workflow):
             time.sleep(0.1)
         requests.post(f"{comfyui_server.url}/history", json={"clear": True}, timeout=60)
 
+    monkeypatch.setattr(comfyui_client, "time", SimpleNamespace(sleep=forget))
     with pytest.raises(RunError, match="no longer knows of this run"):
-        Server(comfyui_server.url, sleep=forget).run(workflow)
+        ComfyUIClient(comfyui_server.url).run(workflow)
 
 
 def test_video_that_fails_is_noted_and_the_others_are_made(
@@ -131,6 +133,6 @@ def test_refused_workflow_ends_the_run(comfyui_server, benchmark, workflow, tmp_
 
 def test_server_that_is_not_there_is_named():
     with pytest.raises(ServerError, match="no ComfyUI answers at http://127.0.0.1:9"):
-        Server("http://127.0.0.1:9").run({})
+        ComfyUIClient("http://127.0.0.1:9").run({})
     with pytest.raises(ServerError, match="must start with http"):
-        Server("file:///etc/passwd")
+        ComfyUIClient("file:///etc/passwd")

@@ -98,7 +98,7 @@ def test_initial_weights_leave_features_bit_identical():
 @pytest.mark.parametrize(("has_middle", "count"), [(True, 21), (False, 20)])
 def test_locations_cover_every_resblock_of_the_way_down_and_up(has_middle, count):
     made = MotionModules(MotionConfig(has_middle=has_middle), LAYOUT, device="meta")
-    locations = list(made.by_location())
+    locations = list(made.by_location)
     assert len(locations) == count
     assert locations[:3] == [("input", 1), ("input", 2), ("input", 4)]
     assert locations[-1] == ("output", 11)

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...begun_folder import check_settings
 from ...comfyui.standalone import check_device
 from ...file_digest import file_sha256
 from ...shapes.base_model import BASE_MODEL_PATH
@@ -27,7 +28,6 @@ from ...shapes.clips import FACTS_FILE
 from ...shapes.evaluation import EvaluationOptions, evaluate
 from ...shapes.export import write_evaluation
 from ...shapes.shipped import LIVEPHOTO_PATH
-from ...training.preparation.progress import check_settings
 from ...training.state import STATE_FILE, checkpoint_path
 from .variants import ROWS, START, Training, Variant
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 from ...shapes.scene import MOTIONS
+from ..markdown import markdown_table
 from .results import COLUMNS, Column, Difference, Outcome, Results, Spread, difference, spread
 from .variants import FULL, OURS, TABLE_1, TABLE_2, Variant
 
@@ -45,12 +46,6 @@ def study_tables(results: Results) -> str:
         if measured:
             blocks += ["Differences:", _differences_table(results, measured)]
     return "\n\n".join([*blocks, "## Motion accuracy by kind, %", motions_table(results)])
-
-
-def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Cells as Markdown takes them."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def motions_table(results: Results) -> str:

@@ -15,7 +15,7 @@ from ...models.text_reweighting import INITIAL_WEIGHT
 from ...shapes.benchmark import make_questions
 from ...shapes.captions import WordKind, word_kinds
 from ...shapes.evaluation import EvaluationOptions, checkpoint_facts
-from .tables import markdown_table
+from ..markdown import markdown_table
 
 if TYPE_CHECKING:
     from ...comfyui.text import WordWeights

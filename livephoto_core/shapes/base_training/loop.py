@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader, Dataset
 
-from ...training.optimiser import update_ema
+from ...training.optimiser import set_learning_rate, update_ema
 from .run_folder import append_log, read_state, shorten_log, write_state
 
 Batch = dict[str, Tensor]
@@ -148,7 +148,7 @@ def learning_rate_at(step: int, options: LoopOptions) -> float:
     return options.learning_rate * min(1.0, rise, fall)
 
 
-def step_generator(seed: int, step: int) -> torch.Generator:
+def _step_generator(seed: int, step: int) -> torch.Generator:
     """The random numbers of one step, on the CPU."""
     return torch.Generator().manual_seed(seed * _SEED_STRIDE + step)
 
@@ -176,9 +176,8 @@ class _Run:
     def take_step(self, batch: Batch) -> None:
         options = self.options
         batch = {name: tensor.to(options.device) for name, tensor in batch.items()}
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate_at(self.step, options)
-        generator = step_generator(options.seed, self.step)
+        set_learning_rate(self.optimizer, learning_rate_at(self.step, options))
+        generator = _step_generator(options.seed, self.step)
         with _computing(options):
             loss = self.task.loss(self.module, batch, generator)
         loss.backward()
@@ -246,9 +245,8 @@ class _Run:
         if state is None:
             shorten_log(self.folder, 0)
             return
-        # A run of before knew nothing of the task's own options.
-        before = {**self._lasting, **state["options"]}
-        changed = sorted(name for name, it in self._lasting.items() if before[name] != it)
+        before = state["options"]
+        changed = sorted(name for name, it in self._lasting.items() if before.get(name) != it)
         if changed:
             raise ValueError(
                 f"{self.folder} holds a run with other {', '.join(changed)}. Give the same options "

@@ -50,10 +50,10 @@ _PREFIXES = {
 """Where the parts of the file are among a step's weights."""
 
 
-def world_config(size_px: int = 64) -> BaseConfig:
+def world_config() -> BaseConfig:
     """The base model of the synthetic world: its vocabulary is that of the world's captions."""
     token_ids = known_token_ids((*VOCABULARY, ","))
-    return BaseConfig(text_encoder=TextEncoderConfig(token_ids=token_ids), size_px=size_px)
+    return BaseConfig(text_encoder=TextEncoderConfig(token_ids=token_ids))
 
 
 def train_autoencoder(

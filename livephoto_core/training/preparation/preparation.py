@@ -16,11 +16,12 @@ import torch
 from tqdm import tqdm
 
 from ...atomic_files import write_atomically
+from ...begun_folder import check_settings
 from .clip_sampling import ClipConfig
 from .description import EMPTY_TEXT_FILE, write_description
 from .encoder import ClipEncoder
 from .part_writer import PartWriter
-from .progress import PartProgress, RejectedList, ShardRecord, check_settings
+from .progress import PartProgress, RejectedList, ShardRecord
 from .shards import half_precision_npy
 from .sources import SourceConfig, VideoSource, iterate_sources
 from .worker_pool import Outcome, WorkerPool

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import json
-import logging
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 
 from ...atomic_files import write_atomically
-
-FOLDER = "progress"
-
-_log = logging.getLogger(__name__)
-
-_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
-"""What file systems without locks answer, such as Lustre without its option `flock`."""
+from ...begun_folder import FOLDER, locked
 
 
 @dataclass(frozen=True)
@@ -112,9 +104,8 @@ class PartProgress:
                 )
             num_shards += 1
             yield record
-        # Parts of earlier versions do not know how many they had.
-        expected = (self.summary or {}).get("num_shards", num_shards)
-        if num_shards != expected:
+        assert self.summary is not None, "the part is complete"
+        if num_shards != (expected := self.summary["num_shards"]):
             path = self._record_path(self.shard_path(num_shards).name)
             raise ValueError(
                 f"--output: {path} is missing, the record of one of {expected} shards. Put it back "
@@ -154,7 +145,7 @@ class PartProgress:
             ValueError: If another run works on it.
         """
         try:
-            with _locked(self._output / FOLDER / f"lock{self._suffix}", wait=False):
+            with locked(self._output / FOLDER / f"lock{self._suffix}", wait=False):
                 yield
         except BlockingIOError as error:
             raise ValueError(
@@ -195,49 +186,3 @@ class RejectedList:
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
-
-
-def check_settings(output: Path, settings: dict[str, Any]) -> None:
-    """Compares the options with those the data set was begun with, or stores them.
-
-    Args:
-        output: The data set's folder.
-        settings: Option of the command line → value, for all that change the data.
-    Raises:
-        ValueError: Naming the first option that differs.
-    """
-    path = output / FOLDER / "settings.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path.with_suffix(".lock"), wait=True):
-        if not path.is_file():
-            write_atomically(path, json.dumps(settings, indent=1).encode())
-            return
-    begun = json.loads(path.read_text())
-    for option, value in json.loads(json.dumps(settings)).items():
-        if begun.get(option) != value:
-            raise ValueError(
-                f"{option} is {value}, but {output} was begun with {begun.get(option)}. Give the "
-                "same value to continue, or another --output."
-            )
-
-
-@contextlib.contextmanager
-def _locked(path: Path, *, wait: bool) -> Iterator[None]:
-    """Keeps others out, where the system has such locks; the file stays.
-
-    Raises:
-        BlockingIOError: If another holds it and `wait` is off.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-            _log.warning("%s: no locks here (%s): start no second run of it.", path.parent, error)
-        yield

@@ -20,13 +20,13 @@ import torch
 import webdataset
 from PIL import Image
 
+from livephoto_core.begun_folder import check_settings
 from livephoto_core.motion_intensity import DEFAULT_EDGES, level_edges, mean_ssim
 from livephoto_core.training.preparation.clip_sampling import ClipConfig
 from livephoto_core.training.preparation.decoding import read_clip
 from livephoto_core.training.preparation.examples import Rejection, make_example
 from livephoto_core.training.preparation.level_histogram import RESOLUTION
 from livephoto_core.training.preparation.preparation import PreparationConfig
-from livephoto_core.training.preparation.progress import check_settings
 from livephoto_core.training.preparation.sources import SourceConfig, VideoSource
 from livephoto_core.training.shards import PreparedClips
 from tests.training.preparation.prepare_tiny import prepare_tiny

@@ -8,14 +8,10 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .protocol import Workflow
-
-VIDEO_SUFFIX = ".mp4"
-"""Of the videos that are taken: what every browser shows on the page for raters."""
+from .protocol import VIDEO_SUFFIX, Workflow
 
 _TIMEOUT_S = 60
 _POLL_S = 0.5
@@ -29,19 +25,17 @@ class RunError(ValueError):
     """A workflow failed while it ran."""
 
 
-class ComfyUIServer:
-    """A ComfyUI that runs somewhere.
+class ComfyUIClient:
+    """Runs workflows on a ComfyUI that runs somewhere.
 
     Args:
         url: Such as "http://127.0.0.1:8188".
-        sleep: Waits between two looks at the history.
     """
 
-    def __init__(self, url: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, url: str) -> None:
         if not url.startswith(("http://", "https://")):
             raise ServerError(f"--server must start with http:// or https://, got {url!r}.")
         self.url = url.rstrip("/")
-        self._sleep = sleep
 
     def upload(self, path: Path) -> str:
         """Puts a picture into the input folder; returns the name that LoadImage takes.
@@ -87,7 +81,7 @@ class ComfyUIServer:
                     "the server no longer knows of this run: it was restarted, or the run was "
                     "taken out of its queue or history."
                 )
-            self._sleep(_POLL_S)
+            time.sleep(_POLL_S)
 
     def _queued(self) -> set[str]:
         """Runs that wait or are being worked on."""
