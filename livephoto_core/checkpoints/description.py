@@ -57,6 +57,11 @@ def uses_intensity(config: LivePhotoConfig) -> bool:
 
 def encoder_source(content: ContentConfig) -> str:
     """Where an artist gets the image encoder that a checkpoint was trained with."""
-    if content.encoder in _PUBLIC_ENCODERS:
+    if is_public_encoder(content):
         return f"Load DINOv2 ({content.encoder})"
     return "the image encoder it came with (for the demo: clip_vision of Load Demo Model)"
+
+
+def is_public_encoder(content: ContentConfig) -> bool:
+    """Whether an artist can download the image encoder that a checkpoint was trained with."""
+    return content.encoder in _PUBLIC_ENCODERS

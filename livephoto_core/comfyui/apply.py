@@ -29,12 +29,14 @@ from torch import Tensor
 from ..models.input_conditioning import assemble_channels, check_intensity
 from .compatibility import (
     ATTACHMENT,
+    check_caches,
     check_frame_count,
     check_latent_size,
     check_model,
     check_no_control_per_frame,
     check_not_compiled,
     check_one_gpu,
+    check_prediction,
     check_reference,
     check_text_frames,
     check_text_width,
@@ -158,7 +160,9 @@ def _run_opener(
     ) -> Tensor:
         guider = executor.class_obj
         model, num_frames = guider.model_patcher, noise.shape[0]
+        check_prediction(model)
         check_one_gpu(model, livephoto)
+        check_caches(guider.model_options)
         check_not_compiled(model, guider.model_options)
         windows = guider.model_options.get("context_handler")
         if windows is None or num_frames < 2:

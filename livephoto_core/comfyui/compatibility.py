@@ -8,7 +8,7 @@ import comfy.model_sampling
 import comfy.supported_models
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
-from ..checkpoints.description import encoder_source
+from ..checkpoints.description import encoder_source, is_public_encoder
 from ..models.config import LivePhotoConfig, UNetLayout
 
 if TYPE_CHECKING:
@@ -56,6 +56,11 @@ def check_base_model(model: ModelPatcher) -> None:
             f"model: this is {kind} with {in_channels} input channels; LivePhoto needs one with "
             f"{base.latent_format.latent_channels}. {_LOAD_SD15}"
         )
+    check_prediction(model)
+
+
+def check_prediction(model: ModelPatcher) -> None:
+    """Raises ValueError unless `model` predicts noise, whichever node said so last."""
     sampling = model.get_model_object("model_sampling")
     if not isinstance(sampling, comfy.model_sampling.EPS) or isinstance(
         sampling, comfy.model_sampling.V_PREDICTION
@@ -63,9 +68,25 @@ def check_base_model(model: ModelPatcher) -> None:
         remedy = _LOAD_SD15
         if "model_sampling" in model.object_patches:
             remedy = "Set the node that changed its sampling to eps, or remove it."
+        family = type(model.model.model_config).__name__
+        name = _FAMILIES.get(family, family)
         raise ValueError(
             f"model: this {name} model does not predict noise (EPS) but, for example, v; the "
             f"motion weights were trained with one that does. {remedy}"
+        )
+
+
+def check_caches(model_options: dict[str, Any]) -> None:
+    """Raises ValueError for EasyCache with context windows.
+
+    It keeps one input and one output for each conditioning, and would compare a window with the one
+    before it.
+    """
+    cache = model_options["transformer_options"].get("easycache")
+    if getattr(cache, "name", None) == "EasyCache" and "context_handler" in model_options:
+        raise ValueError(
+            "model: EasyCache does not go with Context Windows: it takes all windows for one. Take "
+            "LazyCache, which looks at the whole video, or remove one of the two."
         )
 
 
@@ -145,9 +166,12 @@ def check_content_encoder(encoder: ContentEncoder | None, livephoto: LivePhotoMo
     if content is None:
         return
     if encoder is None:
+        advice = f"Connect it: {encoder_source(content)}."
+        if not is_public_encoder(content):
+            advice += " If you use another checkpoint, choose another file in Load LivePhoto."
         raise ValueError(
             f"clip_vision: {livephoto.name} was trained with content tokens of {content.encoder}. "
-            f"Connect it: {encoder_source(content)}."
+            f"{advice}"
         )
     if encoder.dim != content.encoder_dim:
         raise ValueError(

@@ -33,14 +33,17 @@ def register_folders() -> None:
 
 
 def checkpoint_names() -> list[str]:
-    """Motion checkpoints of all folders; a name that occurs twice carries its folder."""
+    """Motion checkpoints of all folders; a name that occurs twice carries its folder.
+
+    The pack's own comes last: a new node takes the first, and whoever has others wants one of them.
+    """
     seen: set[str] = set()
     names = []
     for folder in _CHECKPOINTS:
         for name in folder_paths.get_filename_list(folder):
             names.append(f"{folder}/{name}" if name in seen else name)
             seen.add(name)
-    return names
+    return sorted(names, key=lambda name: name == LIVEPHOTO_PATH.name)
 
 
 def checkpoint_path(name: str) -> Path:

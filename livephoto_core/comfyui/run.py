@@ -54,8 +54,8 @@ class Run:
                 where another node has made the conditioning while sampling.
         Raises:
             ValueError: For one frame, or more frames than the motion modules can take at once.
-            RuntimeError: If another node has taken the frames apart, or samples a part of the
-                picture with a conditioning of its own.
+            RuntimeError: If another node has taken the frames apart, samples a part of the picture
+                with a conditioning of its own, or another size of it.
         """
         batch_size = x.shape[0]
         num_frames = self.num_frames if frames is None else len(frames)
@@ -68,15 +68,15 @@ class Run:
             )
         if channels is None and self.channels is not None:
             channels = self._channels_of(x, frames)
+        if channels is not None and channels.shape[2:] != x.shape[2:]:
+            raise RuntimeError(
+                "LivePhoto's photo cannot be added: another node samples a part of the picture "
+                "with a conditioning of its own, or enlarges it while sampling. Remove that node."
+            )
         return Call(run=self, num_frames=num_frames, channels=channels)
 
     def _channels_of(self, x: Tensor, frames: list[int] | None) -> Tensor:
         channels = _present(self.channels)
-        if channels.shape[2:] != x.shape[2:]:
-            raise RuntimeError(
-                "LivePhoto's photo cannot be added: another node samples a part of the picture "
-                "with a conditioning of its own. Remove that node."
-            )
         channels = channels if frames is None else channels[frames]
         return channels.repeat(len(x) // len(channels), 1, 1, 1)
 

@@ -116,6 +116,13 @@ def _token_weights(
             f"{name}: its tokens already differ from frame to frame ({tokens.shape[0]} of them). "
             "Put Text Reweight directly after the text encoder."
         )
+    width = livephoto.config.layout.context_dim
+    if tokens.shape[-1] != width:
+        raise ValueError(
+            f"{name}: the text was encoded {tokens.shape[-1]} wide, {livephoto.name} was trained "
+            f"with {width}. Choose another file in Load LivePhoto, or encode the text with the "
+            "CLIP of the checkpoint it was trained on (for the demo: Load Demo Model)."
+        )
     module = livephoto.parts.text_reweighting
     if module is None or strength == 0:
         return torch.ones(1, 1, tokens.shape[1])

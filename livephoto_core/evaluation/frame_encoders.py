@@ -65,7 +65,8 @@ def _load(folder: Path, kind: str) -> tuple[Any, Any]:
     except (OSError, ValueError) as error:
         raise ValueError(
             f"--{kind}: {folder} cannot be loaded ({error}). It must hold {CONFIG_FILE}, "
-            "preprocessor_config.json and model.safetensors, as on the model hub."
+            "preprocessor_config.json and model.safetensors. Where it has pytorch_model.bin alone, "
+            "load it with transformers and save it again with save_pretrained."
         ) from error
     return model, processor
 

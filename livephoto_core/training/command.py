@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import sys
 from pathlib import Path
 
 import torch
 
 from .config import TrainingConfig, read_options, set_options
+from .option_help import explain_options
 from .presets import PRESETS, find_preset
 
 _FILES = ("data", "base", "output", "content_encoder", "init_from")
@@ -28,7 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="GROUP.NAME=VALUE",
-        help="set one option; may be repeated. A wrong name lists all",
+        help="set one option; may be repeated",
+    )
+    parser.add_argument(
+        "--options", action="store_true", help="print all options as they would be, and end"
     )
     parser.add_argument("--comfyui", metavar="PATH", help="ComfyUI's folder (or COMFYUI_PATH)")
     parser.add_argument("--resume", metavar="FOLDER", help="go on with the training in FOLDER")
@@ -44,6 +49,9 @@ def run(namespace: argparse.Namespace) -> None:
         ValueError: If options or files cannot be used; the message names the option to change.
     """
     config = configuration(namespace)
+    if namespace.options:
+        sys.stdout.write(explain_options(config) + "\n")
+        return
     config.check()
     resume = namespace.resume is not None
     config.check_files(resume=resume)
@@ -55,8 +63,29 @@ def run(namespace: argparse.Namespace) -> None:
     from .assembly import from_files
     from .loop import train
 
-    folder = train(config, from_files(config, resume=resume), resume=resume)
+    try:
+        folder = train(config, from_files(config, resume=resume), resume=resume)
+    except torch.OutOfMemoryError as error:
+        raise ValueError(_advice_on_memory(config, error)) from error
     logging.getLogger(__name__).info("Done: checkpoints are in %s.", folder / "checkpoints")
+
+
+def _advice_on_memory(config: TrainingConfig, error: torch.OutOfMemoryError) -> str:
+    run, less = config.run, []
+    if run.batch_size > 1:
+        fewer = [n for n in range(1, run.batch_size // 2 + 1) if run.batch_size % n == 0]
+        half = fewer[-1]
+        accumulation = run.accumulation * run.batch_size // half
+        less.append(
+            f"--set run.batch_size={half} --set run.accumulation={accumulation} (as many clips a "
+            "step)"
+        )
+    if not run.recompute:
+        less.append("--set run.recompute=true")
+    first = str(error).partition(". ")[0]
+    return f"The GPU's memory does not suffice: {first}. " + (
+        f"Give {' or '.join(less)}." if less else "Nothing takes less than these options."
+    )
 
 
 def _check_processes() -> None:

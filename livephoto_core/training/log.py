@@ -16,6 +16,8 @@ from ..atomic_files import write_atomically
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
+_log = logging.getLogger(__name__)
+
 LOG_FILE = "log.txt"
 _LINE = re.compile(r"^step=(\d+) ")
 
@@ -54,6 +56,30 @@ class Meter:
         return torch.stack(self._norms).mean()
 
 
+class Pace:
+    """Says once how long the training will take, after its second step: the first warms up.
+
+    Args:
+        step: Steps done.
+    """
+
+    def __init__(self, step: int) -> None:
+        self._first, self._since = step, 0.0
+
+    def tell(self, step: int, num_steps: int) -> None:
+        """Takes note of a step that has ended, of `num_steps`."""
+        now = time.perf_counter()
+        if step == self._first + 2:
+            seconds = now - self._since
+            _log.info(
+                "%.2g s a step: %.2g hours until run.steps=%d, without samples.",
+                seconds,
+                seconds * (num_steps - step) / 3600,
+                num_steps,
+            )
+        self._since = now
+
+
 class TrainingLog:
     """Writes figures of a step to `log.txt`, to TensorBoard and to the program's log.
 
@@ -73,7 +99,7 @@ class TrainingLog:
     def write(self, step: int, figures: dict[str, float]) -> None:
         """Adds a line such as `step=100 loss=0.81234567 …`; nine digits give fp32 exactly."""
         line = " ".join([f"step={step}", *(f"{name}={x:.9g}" for name, x in figures.items())])
-        logging.getLogger(__name__).info("%s", line)
+        _log.info("%s", line)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
         for name, value in figures.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +19,7 @@ from ..models.livephoto import LivePhoto
 from .config import TrainingConfig, write_options
 from .data import Clips, Numbers, prefetch
 from .ingredients import Ingredients, Snapshot, make_parts
-from .log import Meter, TrainingLog
+from .log import Meter, Pace, TrainingLog
 from .loss import ClipLoss, Draws, draw
 from .optimiser import make_optimiser, set_learning_rate, update_ema
 from .parts import freeze, trainable
@@ -78,6 +79,8 @@ class Training:
         self._log: TrainingLog | None = None
         if self.accelerator.is_main_process:
             self.folder.mkdir(parents=True, exist_ok=True)
+            if not resume:
+                self._warn_of_full_disk()
             for written in (self.folder, checkpoint_path(self.folder, 0).parent):
                 remove_leftovers(written)
             write_options(self.folder, config)
@@ -95,11 +98,12 @@ class Training:
     def _run(self, asked: StopRequest) -> None:
         options = self.config.run
         batches = prefetch(self.clips, self._numbers(), num_threads=options.num_threads)
-        meter = Meter()
+        meter, pace = Meter(), Pace(self.progress.step)
         with contextlib.closing(batches):
             while self.progress.step < options.steps:
                 self._step(batches, meter)
                 step = self.progress.step
+                pace.tell(step, options.steps)
                 if step % options.log_every == 0:
                     self._write_log(meter)
                     meter = Meter()
@@ -108,30 +112,21 @@ class Training:
                 if options.sample_every and step % options.sample_every == 0:
                     self._sample(asked)
                 if step < options.steps and self._is_anyone(asked):
-                    self._save_at_a_stop()
+                    self.save()
                     raise TrainingStopped(self.folder, step, asked.signal)
 
     def save(self) -> None:
-        """Writes a checkpoint and the state, from the first process."""
+        """Writes the state and a checkpoint, from the first process.
+
+        First what nothing else can replace: a disk may be full, and launchers kill what still runs
+        half a minute after they asked it to stop.
+        """
         if self.accelerator.is_main_process:
-            self._save_checkpoint()
-            self._save_state()
+            folder, progress, parts, ema = self.folder, self.progress, self.parts, self.ema
+            save_state(folder, progress, parts=parts, ema=ema, optimiser=self._optimiser)
+            keep = self.config.run.keep_checkpoints
+            save_checkpoint(folder, progress.step, parts=parts, ema=ema, keep=keep)
         self.accelerator.wait_for_everyone()
-
-    def _save_at_a_stop(self) -> None:
-        # Launchers kill what still runs after half a minute: first what nothing else can replace.
-        if self.accelerator.is_main_process:
-            self._save_state()
-            self._save_checkpoint()
-        self.accelerator.wait_for_everyone()
-
-    def _save_checkpoint(self) -> None:
-        step, keep = self.progress.step, self.config.run.keep_checkpoints
-        save_checkpoint(self.folder, step, parts=self.parts, ema=self.ema, keep=keep)
-
-    def _save_state(self) -> None:
-        optimiser = self._optimiser
-        save_state(self.folder, self.progress, parts=self.parts, ema=self.ema, optimiser=optimiser)
 
     def close(self) -> None:
         """Ends the log."""
@@ -162,7 +157,10 @@ class Training:
         self._model: Any = self.accelerator.prepare(self.loss)
         count = sum(parameter.numel() for parameter in self.trained.values())
         _log.info(
-            "%.1f million parameters train, %d clips a step.", count / 1e6, self._clips_per_step
+            "%.1f million parameters train on %s, %d clips a step.",
+            count / 1e6,
+            device,
+            self._clips_per_step,
         )
 
     def _restore(self, saved: SavedState) -> None:
@@ -170,6 +168,22 @@ class Training:
         saved.restore_ema(self.ema)
         saved.restore_optimiser(self._optimiser, self.trained)
         self.progress = saved.progress
+
+    def _warn_of_full_disk(self) -> None:
+        options, parameters = self.config.run, self.parts.state_dict().values()
+        checkpoint = 4 * sum(tensor.numel() for tensor in parameters)
+        state = checkpoint + 3 * 4 * sum(tensor.numel() for tensor in self.trained.values())
+        # While a file is replaced there are two of it.
+        num_checkpoints = options.keep_checkpoints or options.steps // options.save_every
+        needed = 2 * state + (num_checkpoints + 1) * checkpoint
+        if (free := shutil.disk_usage(self.folder).free) < needed:
+            _log.warning(
+                "files.output: %s has %.3g GB left, this training fills up to %.3g GB. Make room, "
+                "give another folder, or lower run.keep_checkpoints.",
+                self.folder,
+                free / 1e9,
+                needed / 1e9,
+            )
 
     @property
     def _clips_per_step(self) -> int:

@@ -32,7 +32,7 @@ def test_folders_for_weights_are_made_and_searched(models):
     (models / "animatediff_models" / "pia.ckpt").write_bytes(b"weights")
     (models / "animatediff_models" / "notes.txt").write_text("no weights")
     folder_paths.filename_list_cache.clear()
-    assert checkpoint_names() == [LIVEPHOTO_PATH.name, "pia.ckpt"]
+    assert checkpoint_names() == ["pia.ckpt", LIVEPHOTO_PATH.name]
     assert checkpoint_path("pia.ckpt") == models / "animatediff_models" / "pia.ckpt"
 
 

@@ -132,6 +132,15 @@ def test_overrides_without_a_known_sentence_say_what_to_do(without_reweighting):
         )
 
 
+@pytest.mark.parametrize("name", ["without_reweighting", "with_reweighting"])
+def test_text_of_another_encoder_says_which_file_to_choose(name, request):
+    livephoto = request.getfixturevalue(name)
+    width = livephoto.config.layout.context_dim
+    text = [[torch.zeros(1, 77, width + 8), {}]]
+    with pytest.raises(ValueError, match=rf"negative: .*{width + 8} wide.*{width}.*Load LivePhoto"):
+        reweight_conditioning(livephoto, text, num_frames=2, name="negative")
+
+
 def test_text_weighted_twice_is_refused_by_the_name_of_the_input(without_reweighting):
     with pytest.raises(ValueError, match="negative: its tokens already differ"):
         reweight_conditioning(

@@ -16,10 +16,12 @@ import comfy.sd
 import pytest
 import torch
 from comfy.samplers import KSampler, sampler_object
+from comfy_extras.nodes_advanced_samplers import SamplerLCMUpscale
 from comfy_extras.nodes_context_windows import ContextWindowsManualNode
 from comfy_extras.nodes_custom_sampler import DualModelGuider
-from comfy_extras.nodes_easycache import EasyCacheNode
+from comfy_extras.nodes_easycache import EasyCacheNode, LazyCacheNode
 from comfy_extras.nodes_freelunch import FreeU_V2
+from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from comfy_extras.nodes_perpneg import PerpNeg, PerpNegGuider
 
 from livephoto_core.comfyui.apply import apply_livephoto
@@ -199,6 +201,31 @@ def test_easycache_skips_steps_and_keeps_the_video_finite(model):
     cached = EasyCacheNode.execute(applied, 0.9, 0.1, 0.95, False)[0]
     assert torch.isfinite(sample(cached, steps=12)).all()
     assert not torch.equal(sample(cached, steps=12), sample(applied, steps=12))
+
+
+def test_easycache_that_would_take_all_windows_for_one_is_refused(model):
+    """It ended in the middle of the clip, in torch's words; LazyCache looks at the whole clip."""
+    applied = with_windows(apply(model), 6)
+    cached = EasyCacheNode.execute(applied, 0.9, 0.1, 0.95, False)[0]
+    with pytest.raises(ValueError, match="EasyCache does not go with Context Windows.*LazyCache"):
+        sample(cached, frames=12, steps=4)
+    lazy = LazyCacheNode.execute(applied, 0.9, 0.1, 0.95, False)[0]
+    assert torch.isfinite(sample(lazy, frames=12, steps=4)).all()
+
+
+def test_prediction_of_another_kind_set_behind_is_refused(model):
+    behind = ModelSamplingDiscrete().patch(apply(model), "v_prediction", False)[0]
+    with pytest.raises(ValueError, match="does not predict noise.*Set the node"):
+        sample(behind)
+
+
+def test_sampler_that_enlarges_the_picture_is_refused(model):
+    sampler = SamplerLCMUpscale.execute(2.0, 2, "nearest-exact")[0]
+    applied, text = apply(model), random_text()
+    noise, empty = torch.randn(4, 4, 8, 8), torch.zeros(4, 4, 8, 8)
+    sigmas = torch.tensor([10.0, 5.0, 1.0, 0.0])
+    with pytest.raises(RuntimeError, match="enlarges it while sampling"):
+        comfy.sample.sample_custom(applied, noise, 1.0, sampler, sigmas, text, text, empty)
 
 
 def test_freeu_gives_the_same_before_and_after(model):

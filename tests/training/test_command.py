@@ -8,9 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from livephoto_core.comfyui import standalone
 from livephoto_core.shapes.base_model import BASE_MODEL_PATH
-from livephoto_core.training import command
-from livephoto_core.training.config import FileOptions, TrainingConfig, set_options, write_options
+from livephoto_core.training import assembly, command
+from livephoto_core.training.config import (
+    FileOptions,
+    TrainingConfig,
+    list_options,
+    set_options,
+    write_options,
+)
 from livephoto_core.training.presets import PRESETS, find_preset
 
 
@@ -63,6 +70,18 @@ def test_preset_for_a_training_that_goes_on_is_refused(moved):
         configuration("--preset", "shapes", "--resume", str(moved))
 
 
+def test_options_are_listed_as_they_would_be_with_what_they_do(capsys):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    given = "--preset", "shapes", "--set", "run.seed=7", "--options"
+    command.run(parser.parse_args(given))
+    lines = capsys.readouterr().out.splitlines()
+    config = set_options(find_preset("shapes").config, ["run.seed=7"])
+    assert [line for line in lines if not line.startswith(" ")] == list_options(config)
+    about = lines[lines.index("noise.text_drop=0.2") + 1]
+    assert about.strip() == "Share of clips that are trained with the empty text, 0 to 1."
+
+
 def test_help_says_what_every_preset_costs():
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
@@ -80,3 +99,26 @@ def test_more_processes_than_gpus_are_refused_before_the_files_are_opened(monkey
     command.add_arguments(parser)
     with pytest.raises(ValueError, match="--nproc_per_node 2: 1 GPU.* CUDA_VISIBLE_DEVICES"):
         command.run(parser.parse_args([*given, *files]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "advice"),
+    [
+        ((), "--set run.batch_size=2 --set run.accumulation=2 (as many clips a step) or --set"),
+        (("run.batch_size=9", "run.recompute=true"), "run.batch_size=3 --set run.accumulation=3 "),
+        (("run.batch_size=1", "run.recompute=true"), "Nothing takes less"),
+    ],
+)
+def test_memory_that_does_not_suffice_says_what_takes_less(settings, advice, monkeypatch, tmp_path):
+    def fail(*_arguments, **_options):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has …")
+
+    monkeypatch.setattr(assembly, "from_files", fail)
+    monkeypatch.setattr(standalone, "use_comfyui", lambda *_arguments, **_options: None)
+    sets = [word for setting in settings for word in ("--set", setting)]
+    files = "--base", str(BASE_MODEL_PATH), "--data", str(tmp_path), "--output", str(tmp_path / "r")
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    with pytest.raises(ValueError, match="GPU's memory") as caught:
+        command.run(parser.parse_args([*files, *sets]))
+    assert advice in str(caught.value)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
+import re
 import signal
 import socket
 import statistics
@@ -11,6 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -462,6 +465,24 @@ def test_damaged_state_is_refused(tmp_path):
     state.write_bytes(state.read_bytes()[:-100])
     with pytest.raises(ValueError, match="files.output: state.safetensors"):
         run(folder, "run.steps=2", "run.save_every=1", resume=True)
+
+
+@pytest.mark.parametrize("free", [1e3, 1e12])
+def test_too_little_room_for_checkpoints_is_told_at_the_start(free, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(
+        loop, "shutil", SimpleNamespace(disk_usage=lambda _: SimpleNamespace(free=free))
+    )
+    folder = run(tmp_path / "run", "run.steps=2", "run.save_every=1", "run.keep_checkpoints=1")
+    written = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+    told = re.findall(r"fills up to ([\d.e-]+) GB", caplog.text)
+    assert [written / 1e9 < float(size) for size in told] == ([True] if free < written else [])
+
+
+def test_time_that_is_left_is_told_after_two_steps(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    run(tmp_path / "run", "run.steps=3", "run.save_every=3")
+    assert re.search(r"s a step: [\d.e-]+ hours until run.steps=3", caplog.text)
+    assert "parameters train on cpu" in caplog.text
 
 
 def test_loss_that_is_no_number_stops_the_training(tmp_path):

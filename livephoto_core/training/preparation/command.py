@@ -33,8 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--min-stride", type=int, default=clips.strides[0], help="(%(default)s)")
     add("--max-stride", type=int, default=clips.strides[1], help="(%(default)s)")
     add("--seed", type=int, default=clips.seed, help="of strides and places (%(default)s)")
-    add("--clips-per-shard", type=int, default=PreparationConfig.clips_per_shard)
-    add("--clips-per-batch", type=int, default=PreparationConfig.clips_per_batch)
+    per_shard, per_batch = PreparationConfig.clips_per_shard, PreparationConfig.clips_per_batch
+    add("--clips-per-shard", type=int, default=per_shard, help="a stop loses fewer (%(default)s)")
+    add("--clips-per-batch", type=int, default=per_batch, help="encoded together (%(default)s)")
+    limit = PreparationConfig.max_unreachable
+    about = "end if more entries in a row are missing or unreadable; 0: never (%(default)s)"
+    add("--max-unreachable", type=int, default=limit, metavar="N", help=about)
     add("--workers", type=int, default=_num_workers(), help="that decode (%(default)s)")
 
 
@@ -62,6 +66,7 @@ def run(arguments: argparse.Namespace) -> PreparationResult:
         clips_per_shard=arguments.clips_per_shard,
         clips_per_batch=arguments.clips_per_batch,
         num_workers=arguments.workers,
+        max_unreachable=arguments.max_unreachable,
     )
     # Imported here: ComfyUI has to be found first, and the options checked before it is.
     from ...comfyui.standalone import use_comfyui
@@ -88,7 +93,10 @@ def _report(config: PreparationConfig, result: PreparationResult) -> None:
 
 
 def _num_workers() -> int:
-    return min(os.cpu_count() or 1, 61)  # a pool on Windows takes no more
+    # Of the cores that this process may use, where the system tells; a cluster lends some of many.
+    is_told = hasattr(os, "sched_getaffinity")
+    num_cores = len(os.sched_getaffinity(0)) if is_told else os.cpu_count() or 1
+    return min(num_cores, 61)  # a pool on Windows takes no more
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from .clip_sampling import ClipConfig, Cut, cut, draw_for
 from .framing import frame_picture
-from .unusable import UnusableVideoError
+from .unusable import UnreachableVideoError, UnusableVideoError
 from .video_file import IndexedFrames, VideoFile, open_video
 
 
@@ -42,13 +42,14 @@ def read_clip(path: Path, name: str, config: ClipConfig) -> Clip:
         UnusableVideoError: With the reason, if the file does not give a whole clip.
     """
     if not path.is_file():
-        raise UnusableVideoError("the file is missing")
+        raise UnreachableVideoError("the file is missing")
     if path.stat().st_size == 0:
         raise UnusableVideoError("the file is empty")
     try:
         return _read(path, name, config)
     except av.error.FFmpegError as error:
-        raise UnusableVideoError(f"cannot be decoded: {error.strerror}") from error
+        kind = UnreachableVideoError if isinstance(error, OSError) else UnusableVideoError
+        raise kind(f"cannot be decoded: {error.strerror}") from error
 
 
 def _read(path: Path, name: str, config: ClipConfig) -> Clip:

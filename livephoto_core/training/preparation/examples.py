@@ -11,7 +11,7 @@ from ...motion_intensity import mean_ssim
 from .clip_sampling import ClipConfig
 from .decoding import Clip, read_clip
 from .sources import VideoSource
-from .unusable import UnusableVideoError
+from .unusable import UnreachableVideoError, UnusableVideoError
 
 MAX_CAPTION_CHARACTERS = 10_000
 
@@ -33,9 +33,15 @@ class Example:
 
 @dataclass(frozen=True)
 class Rejection:
-    """Why an entry is left out."""
+    """Why an entry is left out.
+
+    Args:
+        reason: For the list of what is.
+        is_unreachable: Whether a file of it is missing or cannot be read.
+    """
 
     reason: str
+    is_unreachable: bool = False
 
 
 def make_example(source: VideoSource, config: ClipConfig) -> Example | Rejection:
@@ -46,9 +52,9 @@ def make_example(source: VideoSource, config: ClipConfig) -> Example | Rejection
         caption = _caption(source)
         clip = read_clip(source.path, source.name, config)
     except UnusableVideoError as error:
-        return Rejection(str(error))
+        return Rejection(str(error), isinstance(error, UnreachableVideoError))
     except (OSError, ValueError) as error:  # such as a name that no file can have
-        return Rejection(f"cannot be read: {error}")
+        return Rejection(f"cannot be read: {error}", isinstance(error, OSError))
     images = torch.from_numpy(clip.frames).float() / 255
     return Example(clip, caption, mean_ssim(images))
 
@@ -72,4 +78,4 @@ def _beginning(path: Path) -> str:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
             return file.read(MAX_CAPTION_CHARACTERS + 1)
     except OSError as error:
-        raise UnusableVideoError(f"the caption {path.name}: {error.strerror}") from error
+        raise UnreachableVideoError(f"the caption {path.name}: {error.strerror}") from error

@@ -20,6 +20,7 @@ from ...begun_folder import check_settings
 from .clip_sampling import ClipConfig
 from .description import EMPTY_TEXT_FILE, write_description
 from .encoder import ClipEncoder
+from .examples import Example, Rejection
 from .part_writer import PartWriter
 from .progress import PartProgress, RejectedList, ShardRecord
 from .shards import half_precision_npy
@@ -40,6 +41,8 @@ class PreparationConfig:
         clips_per_shard: Clips per tar file; also how much work a kill can cost.
         clips_per_batch: Clips that the VAE encodes at once.
         num_workers: Processes that decode.
+        max_unreachable: Entries in a row whose files may be missing or unreadable; more end the
+            run. 0 for any number.
     """
 
     sources: SourceConfig
@@ -48,6 +51,7 @@ class PreparationConfig:
     clips_per_shard: int = 1000
     clips_per_batch: int = 1
     num_workers: int = 2
+    max_unreachable: int = 1000
 
     def __post_init__(self) -> None:
         counts = {
@@ -58,6 +62,8 @@ class PreparationConfig:
         for option, value in counts.items():
             if value < 1:
                 raise ValueError(f"{option} must be at least 1, got {value}.")
+        if self.max_unreachable < 0:
+            raise ValueError(f"--max-unreachable must be 0 or more, got {self.max_unreachable}.")
         if self.output.exists() and not self.output.is_dir():
             raise ValueError(f"--output: {self.output} is a file; give a folder.")
 
@@ -86,7 +92,8 @@ def prepare(config: PreparationConfig, encoder: ClipEncoder) -> PreparationResul
 
     Raises:
         ValueError: Naming the option that is wrong, before the first video is read; or if no video
-            could be used, or the source is not the one the data set was begun with.
+            could be used, the source is not the one the data set was begun with, or its files are
+            out of reach.
     """
     facts = _facts(config, encoder)
     check_settings(config.output, _settings(config, facts))
@@ -152,13 +159,36 @@ def _prepare_part(config: PreparationConfig, encoder: ClipEncoder, part: PartPro
         pool = stack.enter_context(WorkerPool(config.num_workers, config.clips))
         sources = iterate_sources(config.sources)
         bar.update(_skip(sources, last))
+        watch = _OutageWatch(config.max_unreachable)
         for source, outcome in pool.map(sources):
+            watch.look_at(source, outcome)
             writer.take(source, outcome)
+            bar.set_postfix(left_out=rejected.count, refresh=False)
             bar.update()
         writer.finish()
-    with part.rejected_path.open("rb") as file:
-        num_rejected = sum(1 for _ in file)
-    part.complete(num_videos=num_videos, num_rejected=num_rejected, num_shards=writer.num_shards)
+    counts = {"num_videos": num_videos, "num_rejected": rejected.count}
+    part.complete(**counts, num_shards=writer.num_shards)
+
+
+class _OutageWatch:
+    """Ends a run whose videos are out of reach, before it leaves all of them out for good."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._in_a_row = limit, 0
+
+    def look_at(self, source: VideoSource, outcome: Example | Rejection) -> None:
+        """Raises ValueError after more unreachable entries in a row than are allowed."""
+        if not (isinstance(outcome, Rejection) and outcome.is_unreachable):
+            self._in_a_row = 0
+            return
+        self._in_a_row += 1
+        if self._limit and self._in_a_row > self._limit:
+            raise ValueError(
+                f"--source: more than {self._limit} of its entries in a row cannot be read, the "
+                f"last one {source.name}: {outcome.reason}. Is --videos the right folder, and the "
+                "storage there? The same command goes on from the last whole shard. If so many are "
+                "meant to be missing, give --max-unreachable 0."
+            )
 
 
 def _mend_part(config: PreparationConfig, encoder: ClipEncoder, part: PartProgress) -> None:

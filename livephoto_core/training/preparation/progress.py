@@ -167,15 +167,20 @@ class RejectedList:
     Args:
         path: The file.
         keep_bytes: How much of it stays from an earlier run; the rest is listed again.
+    Attributes:
+        count: How many are listed.
     """
 
     def __init__(self, path: Path, *, keep_bytes: int) -> None:
         self._file: TextIO = path.open("a", encoding="utf-8")
         self._file.truncate(min(keep_bytes, path.stat().st_size))
+        with path.open("rb") as kept:
+            self.count = sum(1 for _ in kept)
 
     def add(self, *, source: str, reason: str) -> None:
         """Lists a video."""
         self._file.write(json.dumps({"source": source, "reason": reason}) + "\n")
+        self.count += 1
 
     def sync(self) -> int:
         """Puts the list on disk; returns its length in bytes."""

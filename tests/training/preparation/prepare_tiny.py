@@ -26,6 +26,7 @@ def prepare_tiny(
     clips_per_shard: int = 3,
     num_workers: int = 2,
     encoder: TinyEncoder | None = None,
+    **options: int,
 ) -> PreparationResult:
     """Prepares small clips."""
     torch.set_num_threads(1)
@@ -36,6 +37,7 @@ def prepare_tiny(
         clips_per_shard=clips_per_shard,
         clips_per_batch=2,
         num_workers=num_workers,
+        **options,
     )
     return prepare(config, encoder or TinyEncoder())
 

@@ -375,6 +375,35 @@ def test_source_without_any_usable_video_ends_with_a_sentence(encoder, tmp_path)
     assert json.loads(line) == {"source": "nowhere.mp4", "reason": "the file is missing"}
 
 
+def test_storage_that_goes_away_ends_the_run_and_loses_no_video(videos, encoder, tmp_path):
+    """Entries of a list whose files are gone for a while, between others that are there."""
+    manifest, away = tmp_path / "clips.jsonl", [tmp_path / f"away{n}.mp4" for n in range(4)]
+    good = [videos / f"{number:02d}.mp4" for number in range(6)]
+    names = [*good[:3], tmp_path / "never.mp4", *good[3:], *away]
+    lines = [json.dumps({"video": str(name), "caption": "a texture"}) for name in names]
+    manifest.write_text("\n".join(lines))
+    output = tmp_path / "set"
+    with pytest.raises(ValueError, match=r"more than 3 .*away3.mp4: the file is missing.*--videos"):
+        prepare_tiny(manifest, output, encoder=encoder, max_unreachable=3)
+    assert not (output / "dataset.json").exists()
+    for path in away:
+        shutil.copy(videos / "09.mp4", path)
+    result = prepare_tiny(manifest, output, encoder=encoder, max_unreachable=3)
+    assert (result.num_clips, result.num_rejected) == (10, 1)
+    [rejected] = (output / "rejected.jsonl").read_text().splitlines()
+    assert "never.mp4" in rejected
+
+
+@pytest.mark.parametrize("limit", [0, 4])
+def test_as_many_missing_videos_as_are_allowed_are_left_out(videos, encoder, tmp_path, limit):
+    manifest, missing = tmp_path / "clips.jsonl", [tmp_path / f"{n}.mp4" for n in range(4)]
+    names = [*missing, videos / "01.mp4"]
+    lines = [json.dumps({"video": str(name), "caption": "a texture"}) for name in names]
+    manifest.write_text("\n".join(lines))
+    result = prepare_tiny(manifest, tmp_path / "set", encoder=encoder, max_unreachable=limit)
+    assert (result.num_clips, result.num_rejected) == (1, 4)
+
+
 def test_clip_that_encodes_to_nan_is_listed(videos, tmp_path):
     class BrokenEncoder(TinyEncoder):
         def encode_text(self, caption):
