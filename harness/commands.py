@@ -146,6 +146,9 @@ def _demo(options: argparse.Namespace) -> int:
         return 2
     requests = demo_plan.plan_requests(options.prompt, options.intensity, name_subject(image))
     print(f"Starting ComfyUI {environment.version} …", flush=True)
+    # What ComfyUI chooses on a CPU is slower; on a GPU this is its own choice.
+    if not any(word.startswith("--use-") for word in options.passed_on):
+        options.passed_on.append("--use-pytorch-cross-attention")
     with _server(environment, options) as server:
         try:
             run_demo(server.client(), image, requests, seed=options.seed, output=options.output)

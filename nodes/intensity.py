@@ -6,7 +6,7 @@ from comfy_api.latest import io, ui
 
 from ..livephoto_core.charts import ssim_chart
 from ..livephoto_core.checkpoints.description import uses_intensity
-from ..livephoto_core.comfyui.asked_intensity import asked_intensity
+from ..livephoto_core.comfyui.upstream import asked_intensity
 from ..livephoto_core.motion_intensity import DEFAULT_EDGES, frame_pair_ssim, motion_level
 from .types import CATEGORY, LivePhoto
 

@@ -6,8 +6,8 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
-from ..livephoto_core.comfyui.prompt_words import traced_text
 from ..livephoto_core.comfyui.text import WordWeights, reweight_conditioning
+from ..livephoto_core.comfyui.upstream import traced_text
 from .types import CATEGORY, LivePhoto
 
 

@@ -18,8 +18,8 @@ from ..shapes.base_model import is_base_model, open_base_model
 from ..shapes.clips import ShapesClips
 from .config import TrainingConfig
 from .ingredients import Ingredients
+from .prepared_clips import PreparedClips
 from .samples import SampleVideos
-from .shards import PreparedClips
 
 if TYPE_CHECKING:
     from ..comfyui.training_unet import ModelPatcher

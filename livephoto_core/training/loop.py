@@ -14,7 +14,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor
 
 from ..atomic_files import remove_leftovers
-from ..comfyui.training_unet import TrainingUNet
+from ..comfyui.training_unet import TrainingUNet, unload_models
 from ..models.livephoto import LivePhoto
 from .config import TrainingConfig, write_options
 from .data import Clips, Numbers, prefetch
@@ -143,6 +143,7 @@ class Training:
             recompute=options.recompute,
             bf16=options.bf16,
         )
+        unload_models()  # the base in fp32, which ComfyUI may have put on the GPU
         encoder = ingredients.encoder and ingredients.encoder[1].float()
         self.loss = ClipLoss(
             unet,

@@ -7,8 +7,9 @@ import pytest
 import torch
 from comfy_execution.graph import DynamicPrompt
 
-from livephoto_core.comfyui.prompt_words import prompt_words, traced_text
+from livephoto_core.comfyui.prompt_words import prompt_words
 from livephoto_core.comfyui.text import parse_overrides, reweight_conditioning
+from livephoto_core.comfyui.upstream import traced_text
 from tests.comfyui.reweighting import REWEIGHT, reweighting_workflow, with_unknown_sentence
 from tests.comfyui.tiny_models import ANIMATEDIFF_V1, FULL, random_text, tiny_livephoto
 

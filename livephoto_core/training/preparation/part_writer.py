@@ -10,7 +10,7 @@ from torch import Tensor
 from .encoder import ClipEncoder
 from .examples import Example, Rejection
 from .progress import PartProgress, RejectedList, ShardRecord
-from .shards import Sample, ShardWriter
+from .shard_writer import Sample, ShardWriter
 from .sources import VideoSource
 
 MAX_TEXT_TOKENS = 3 * 77

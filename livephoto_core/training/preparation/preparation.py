@@ -23,7 +23,7 @@ from .encoder import ClipEncoder
 from .examples import Example, Rejection
 from .part_writer import PartWriter
 from .progress import PartProgress, RejectedList, ShardRecord
-from .shards import half_precision_npy
+from .shard_writer import half_precision_npy
 from .sources import SourceConfig, VideoSource, iterate_sources
 from .worker_pool import Outcome, WorkerPool
 

@@ -28,7 +28,7 @@ from livephoto_core.training.preparation.examples import Rejection, make_example
 from livephoto_core.training.preparation.level_histogram import RESOLUTION
 from livephoto_core.training.preparation.preparation import PreparationConfig
 from livephoto_core.training.preparation.sources import SourceConfig, VideoSource
-from livephoto_core.training.shards import PreparedClips
+from livephoto_core.training.prepared_clips import PreparedClips
 from tests.training.preparation.prepare_tiny import prepare_tiny
 from tests.training.preparation.tiny_encoder import TEXT_WIDTH, TinyEncoder
 from tests.training.preparation.videos import moving_texture, write_sound, write_video

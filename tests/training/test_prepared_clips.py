@@ -14,7 +14,7 @@ import torch
 import webdataset
 
 from livephoto_core.training import shard_file
-from livephoto_core.training.shards import MIXED_SHARDS, PreparedClips, ShuffledOrder
+from livephoto_core.training.prepared_clips import MIXED_SHARDS, PreparedClips, ShuffledOrder
 from tests.training.data_sets import write_data_set
 from tests.training.tiny_training import CONTEXT_DIM, EDGES, FRAMES, SIZE
 

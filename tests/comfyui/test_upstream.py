@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from comfy_execution.graph import DynamicPrompt
 
-from livephoto_core.comfyui.asked_intensity import asked_intensity
+from livephoto_core.comfyui.upstream import asked_intensity
 
 WORKFLOWS = Path(__file__).parents[2] / "workflows" / "api"
 

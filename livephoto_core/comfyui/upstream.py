@@ -1,15 +1,16 @@
-"""Which motion intensity was asked for the frames that a node gets."""
+"""What stands upstream of a node, in the graph as it runs: its sentence, its motion intensity."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from comfy_execution.graph import DynamicPrompt
 from comfy_execution.graph_utils import is_link
 
 _ASKING_NODES = ("LivePhotoSampler", "ApplyLivePhoto")
+_TEXT_NODES = ("PrimitiveString", "PrimitiveStringMultiline")
 
 
 class Asked(NamedTuple):
@@ -54,3 +55,37 @@ def _sources(prompt: DynamicPrompt, values: Iterable[object]) -> list[str]:
     """Ids of the nodes that feed the inputs that have these values."""
     links = [value[0] for value in values if isinstance(value, list) and is_link(value)]
     return [node_id for node_id in links if prompt.has_node(node_id)]
+
+
+def traced_text(prompt: DynamicPrompt | None, node_id: str | None, input_name: str) -> str | None:
+    """The sentence that was encoded into a conditioning input, as far as the graph shows it.
+
+    Args:
+        prompt: The graph as ComfyUI runs it, with what loops and the like have added to it.
+        node_id: The node whose input is asked for.
+        input_name: The conditioning input.
+    Returns:
+        The text of the CLIPTextEncode that feeds the input, `None` if another kind of node does:
+        only of core's nodes it is known that the text shown is the text encoded.
+    """
+    if prompt is None or node_id is None:
+        return None
+    encoder = _linked_node(prompt, prompt.get_node(node_id), input_name)
+    if encoder is None or encoder["class_type"] != "CLIPTextEncode":
+        return None
+    text = encoder["inputs"].get("text")
+    if isinstance(text, str):
+        return text
+    source = _linked_node(prompt, encoder, "text")
+    if source is None or source["class_type"] not in _TEXT_NODES:
+        return None
+    value = source["inputs"].get("value")
+    return value if isinstance(value, str) else None
+
+
+def _linked_node(
+    prompt: DynamicPrompt, node: dict[str, Any], input_name: str
+) -> dict[str, Any] | None:
+    link = node["inputs"].get(input_name)
+    is_known = is_link(link) and prompt.has_node(link[0])
+    return prompt.get_node(link[0]) if is_known else None
