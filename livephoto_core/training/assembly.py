@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from .config import TrainingConfig
 from .ingredients import Ingredients
 from .prepared_clips import PreparedClips
 from .samples import SampleVideos
+from .validation import SEED
 
 if TYPE_CHECKING:
     from ..comfyui.training_unet import ModelPatcher
@@ -40,10 +42,9 @@ def from_files(config: TrainingConfig, *, resume: bool = False) -> Ingredients:
     """
     files = config.files
     assert files.data and files.base, "checked by TrainingConfig.check_files"
-    is_tiny_base = is_base_model(files.base)
-    model, vae, clips, encoder = (_shapes_world if is_tiny_base else _prepared_videos)(
-        config, data=files.data, base=files.base
-    )
+    open_world = _shapes_world if is_base_model(files.base) else _prepared_videos
+    model, vae, encoder, open_clips = open_world(config, base=files.base)
+    clips = open_clips(files.data, config.run.seed)
     _log.info("%d clips in %s.", clips.num_clips, files.data)
     return Ingredients(
         model=model,
@@ -60,37 +61,50 @@ def from_files(config: TrainingConfig, *, resume: bool = False) -> Ingredients:
         )
         if config.run.sample_every
         else None,
+        validation=open_clips(files.validation, SEED) if files.validation else None,
     )
 
 
+OpenClips = Callable[[str, int], PreparedClips | ShapesClips]
+"""Of a folder, in the order of a seed."""
+
+
 def _prepared_videos(
-    config: TrainingConfig, *, data: str, base: str
-) -> tuple[ModelPatcher, Any, PreparedClips, NamedEncoder | None]:
-    """MODEL, VAE, clips and content encoder for a training on SD-1.5."""
-    clips = PreparedClips(data, seed=config.run.seed, with_references=config.parts.content_encoder)
-    if file_sha256(Path(base)) != clips.base_sha256:
-        _log.warning(
-            "%s was encoded with another checkpoint than %s. That is right only if they have the "
-            "same VAE and text encoder, as fp16 and fp32 of one model have.",
-            data,
-            base,
-        )
+    config: TrainingConfig, *, base: str
+) -> tuple[ModelPatcher, Any, NamedEncoder | None, OpenClips]:
+    """MODEL, VAE, content encoder and clips for a training on SD-1.5."""
+    base_sha256 = file_sha256(Path(base))
+
+    def open_clips(folder: str, seed: int) -> PreparedClips:
+        clips = PreparedClips(folder, seed=seed, with_references=config.parts.content_encoder)
+        if base_sha256 != clips.base_sha256:
+            _log.warning(
+                "%s was encoded with another checkpoint than %s. That is right only if they have "
+                "the same VAE and text encoder, as fp16 and fp32 of one model have.",
+                folder,
+                base,
+            )
+        return clips
+
     model, vae = load_base(base, with_vae=bool(config.run.sample_every))
     path = config.files.content_encoder
     if path is None:
-        return model, vae, clips, None
+        return model, vae, None, open_clips
     dinov2, name = read_dinov2(path)
-    return model, vae, clips, (name, dinov2)
+    return model, vae, (name, dinov2), open_clips
 
 
 def _shapes_world(
-    config: TrainingConfig, *, data: str, base: str
-) -> tuple[ModelPatcher, Any, ShapesClips, NamedEncoder | None]:
+    config: TrainingConfig, *, base: str
+) -> tuple[ModelPatcher, Any, NamedEncoder | None, OpenClips]:
     """The same for the tiny base model, whose file holds its VAE and its content encoder."""
     model, _, vae, content_encoder = load_demo_model(base)
     file = open_base_model(base)
     text_encoder = CaptionEncoder(file.config, file.part("text_encoder"))
-    clips = ShapesClips(Path(data), file, text_encoder, seed=config.run.seed)
+
+    def open_clips(folder: str, seed: int) -> ShapesClips:
+        return ShapesClips(Path(folder), file, text_encoder, seed=seed)
+
     [module] = content_encoder.patcher.model
     encoder = (content_encoder.name, module) if config.parts.content_encoder else None
-    return model, vae, clips, encoder
+    return model, vae, encoder, open_clips

@@ -32,6 +32,7 @@ class FileOptions:
         output: Folder for checkpoints, log, samples and state.
         content_encoder: DINOv2 weights, for content tokens.
         init_from: AnimateDiff, PIA or LivePhoto file to start from.
+        validation: Folder of prepared clips that are not trained on, for a second loss in the log.
     """
 
     data: str | None = None
@@ -39,6 +40,7 @@ class FileOptions:
     output: str | None = None
     content_encoder: str | None = None
     init_from: str | None = None
+    validation: str | None = None
 
     def check(self, *, resume: bool = False) -> None:
         """Raises ValueError naming the option that is missing or leads nowhere.
@@ -49,7 +51,13 @@ class FileOptions:
         for name in ("data", "base", "output"):
             if not getattr(self, name):
                 raise ValueError(f"files.{name} is needed: give --set files.{name}=PATH.")
-        needed = ("data", "base", "content_encoder", *(() if resume else ("init_from",)))
+        needed = (
+            "data",
+            "base",
+            "content_encoder",
+            "validation",
+            *(() if resume else ("init_from",)),
+        )
         for name in needed:
             path = getattr(self, name)
             if path is not None and not Path(path).exists():
@@ -70,7 +78,8 @@ class RunOptions:
         seed: Of new weights, order of clips, noise and text drop.
         log_every: Steps between lines of the log.
         sensitivity_every: Steps between measurements of the text sensitivity; 0 for none.
-        save_every: Steps between checkpoints.
+        save_every: Steps between checkpoints; `files.validation` is looked at as often.
+        validation_clips: How many clips of `files.validation` to look at.
         keep_checkpoints: How many to keep; 0 keeps all.
         sample_every: Steps between sample videos; 0 for none.
         sample_cfg: Guidance scale of the sample videos.
@@ -86,6 +95,7 @@ class RunOptions:
     log_every: int = 10
     sensitivity_every: int = 50
     save_every: int = 500
+    validation_clips: int = 256
     keep_checkpoints: int = 5
     sample_every: int = 500
     sample_cfg: float = 7.5
@@ -93,7 +103,8 @@ class RunOptions:
 
     def check(self) -> None:
         """Raises ValueError naming the option that is out of range."""
-        for name in ("steps", "batch_size", "accumulation", "log_every", "save_every"):
+        counts = "steps", "batch_size", "accumulation", "log_every", "save_every"
+        for name in (*counts, "validation_clips"):
             if getattr(self, name) < 1:
                 raise ValueError(f"run.{name} must be 1 or more, got {getattr(self, name)}.")
         for name in (

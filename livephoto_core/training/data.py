@@ -100,6 +100,20 @@ def check_clips(facts: ClipFacts, layout: UNetLayout) -> None:
         raise ValueError("files.data: its clips have one frame. Prepare clips of 2 or more.")
 
 
+def check_validation(facts: ClipFacts, trained_on: ClipFacts) -> None:
+    """Raises ValueError if the clips of `files.validation` are not like those that are trained on.
+
+    Their levels may differ: those of the training count.
+    """
+    for name in ("num_frames", "size_px", "latent_channels", "context_dim"):
+        found, wanted = getattr(facts, name), getattr(trained_on, name)
+        if found != wanted:
+            raise ValueError(
+                f"files.validation: {name} of its clips is {found}, of those in files.data "
+                f"{wanted}. Prepare both with the same options."
+            )
+
+
 def stack_text(texts: Sequence[Tensor]) -> Tensor:
     """Tokens of several captions as one batch, (n d) each → (b n d).
 

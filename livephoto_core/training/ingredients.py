@@ -16,7 +16,7 @@ from ..comfyui.compatibility import unet_layout
 from ..models.config import LivePhotoConfig
 from ..models.livephoto import LivePhoto
 from .config import TrainingConfig
-from .data import ClipSource, check_clips
+from .data import ClipSource, check_clips, check_validation
 from .parts import build_parts, checkpoint_config
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class Ingredients:
         encoder: Name and frozen DINOv2 that give content tokens, if the parts have them.
         initial: Checkpoint to start from.
         make_samples: Makes sample videos.
+        validation: Clips that are not trained on, made with `validation.SEED`.
     """
 
     model: ModelPatcher
@@ -67,6 +68,7 @@ class Ingredients:
     encoder: tuple[str, Dinov2Model] | None = None
     initial: Checkpoint | None = None
     make_samples: MakeSamples | None = None
+    validation: ClipSource | None = None
 
 
 def make_parts(
@@ -85,6 +87,8 @@ def make_parts(
     facts, encoder, initial = ingredients.clips.facts, ingredients.encoder, ingredients.initial
     layout = unet_layout(ingredients.model.model.model_config.unet_config)
     check_clips(facts, layout)
+    if ingredients.validation is not None:
+        check_validation(ingredients.validation.facts, facts)
     if config.parts.content_encoder != (encoder is not None):
         raise ValueError(
             "parts.content_encoder must be true if a content encoder is given, and false if not."

@@ -25,6 +25,7 @@ from .optimiser import make_optimiser, set_learning_rate, update_ema
 from .parts import freeze, trainable
 from .state import STATE_FILE, Progress, SavedState, checkpoint_path, save_checkpoint, save_state
 from .stop_signals import StopRequest, TrainingStopped, watch_signals
+from .validation import validation_loss, with_weights
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Training:
         _check_bf16(config)
         self.config, self.clips = config, ingredients.clips
         self.folder = _output_folder(config, resume=resume)
-        self._make_samples = ingredients.make_samples
+        self._make_samples, self._validation = ingredients.make_samples, ingredients.validation
         saved = SavedState(self.folder) if resume else None
         parts = make_parts(config, ingredients, saved and saved.config)
         # The loop casts by itself, so that the network in training stays the module it is.
@@ -109,6 +110,7 @@ class Training:
                     meter = Meter()
                 if step % options.save_every == 0 or step == options.steps:
                     self.save()
+                    self._validate()
                 if options.sample_every and step % options.sample_every == 0:
                     self._sample(asked)
                 if step < options.steps and self._is_anyone(asked):
@@ -272,6 +274,14 @@ class Training:
         if every and step % every == 0:
             figures["text_sensitivity"] = self.loss.text_sensitivity(*self._batch)
         self._log.write(step, figures)
+
+    def _validate(self) -> None:
+        if self._validation is None:
+            return
+        with with_weights(self.trained, self.ema):
+            loss = validation_loss(self.loss, self._validation, self.config, self.accelerator)
+        if self._log is not None:
+            self._log.write(self.progress.step, {"validation_loss": loss})
 
     def _sample(self, asked: StopRequest) -> None:
         if self._make_samples is not None and self.accelerator.is_main_process and not asked.signal:

@@ -90,7 +90,8 @@ def test_training_from_files_can_be_moved_and_goes_on(tmp_path, caplog):
     assert f"{data} is complete: 3 clips." in caplog.text
     settings = [word for setting in SETTINGS for word in ("--set", setting)]
     files = "--base", base, "--data", data, "--content-encoder", encoder, "--output", folder
-    run("train", *files, *settings, "--set", "run.steps=1")
+    others = "--set", f"files.validation={data}", "--set", "run.validation_clips=2"
+    run("train", *files, *settings, *others, "--set", "run.steps=1")
     assert "encoded with another checkpoint" not in caplog.text
     folder.rename(moved)
     facts = data / FACTS_FILE
@@ -110,7 +111,8 @@ def test_training_from_files_can_be_moved_and_goes_on(tmp_path, caplog):
     }
     assert changed == {"motion", "input_conditioning", "content", "text_reweighting"}
     log = read_log(moved)
-    assert [line["step"] for line in log] == [1, 2]
+    assert [line["step"] for line in log] == [1, 1, 2, 2]
+    assert ["validation_loss" in line for line in log] == [False, True, False, True]
     assert all(math.isfinite(value) for line in log for value in line.values())
     samples = sorted(path.name for path in (moved / "samples").iterdir())
     assert samples == ["step-00000001.webp", "step-00000002.webp"]

@@ -10,7 +10,13 @@ import torch
 from torch.nn import functional as F
 
 from livephoto_core.models.config import SD15
-from livephoto_core.training.data import ClipFacts, check_clips, prefetch, stack_text
+from livephoto_core.training.data import (
+    ClipFacts,
+    check_clips,
+    check_validation,
+    prefetch,
+    stack_text,
+)
 from tests.training.tiny_training import RandomClips, facts
 
 
@@ -78,3 +84,15 @@ def test_error_while_loading_reaches_the_caller():
 def test_clips_for_another_base_are_refused(changes, message):
     with pytest.raises(ValueError, match=f"files.data: .*{message}"):
         check_clips(ClipFacts(**{**vars(facts()), **changes}), SD15)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_frames": 8}, "num_frames .* is 8"),
+        ({"size_px": (32, 64)}, r"size_px .* is \(32, 64\)"),
+    ],
+)
+def test_validation_clips_of_another_kind_are_refused(changes, message):
+    with pytest.raises(ValueError, match=f"files.validation: {message}.*same options"):
+        check_validation(ClipFacts(**{**vars(facts()), **changes}), facts())

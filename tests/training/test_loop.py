@@ -27,7 +27,9 @@ from livephoto_core.diffusion.schedules import schedule_alphas_cumprod
 from livephoto_core.training import loop
 from livephoto_core.training.log import read_log
 from livephoto_core.training.loop import Training, train
+from livephoto_core.training.loss import draw
 from livephoto_core.training.state import STATE_FILE, SavedState, checkpoint_path
+from livephoto_core.training.validation import SEED
 from tests.comfyui.sampling import sample
 from tests.training.noise_passing import pass_noise_through
 from tests.training.tiny_training import (
@@ -66,7 +68,11 @@ def log_without_times(folder: Path) -> list[dict[str, float]]:
 
 
 def losses(folder: Path) -> list[float]:
-    return [line["loss"] for line in read_log(folder)]
+    return [line["loss"] for line in read_log(folder) if "loss" in line]
+
+
+def validation_losses(folder: Path) -> list[float]:
+    return [line["validation_loss"] for line in read_log(folder) if "validation_loss" in line]
 
 
 def run(folder: Path, *assignments: str, resume: bool = False, **changes) -> Path:
@@ -299,14 +305,36 @@ def start_two(folder: Path, *arguments: str) -> list[subprocess.Popen]:
 
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_two_processes_give_the_loss_of_one(accumulation, tmp_path):
-    whole = run(tmp_path / "one", "run.steps=6", "run.save_every=6", "run.batch_size=4")
-    arguments = "run.steps=6", "run.save_every=6", f"run.batch_size={2 // accumulation}"
+    common = "run.steps=6", "run.save_every=3", "run.validation_clips=5", "files.validation=yes"
+    others = RandomClips(first=4)
+    whole = run(tmp_path / "one", *common, "run.batch_size=4", validation=others)
+    arguments = *common, f"run.batch_size={2 // accumulation}"
     processes = start_two(tmp_path / "two", *arguments, f"run.accumulation={accumulation}")
     for process in processes:
         finish(process)
     assert losses(tmp_path / "two") == pytest.approx(losses(whole), rel=1e-5)
+    validation = validation_losses(tmp_path / "two")
+    assert validation == pytest.approx(validation_losses(whole), rel=1e-5) and len(validation) == 2
     one, two = (SavedState(folder).progress for folder in (whole, tmp_path / "two"))
     assert one == two
+
+
+def test_validation_is_of_the_checkpoint_on_other_clips_and_changes_nothing(tmp_path):
+    common = "run.steps=4", "run.save_every=2", "run.validation_clips=3"
+    plain = run(tmp_path / "plain", *common)
+    others = RandomClips(first=4)
+    folder = run(tmp_path / "run", *common, validation=others)
+    assert losses(folder) == losses(plain)
+    assert (folder / STATE_FILE).read_bytes() == (plain / STATE_FILE).read_bytes()
+    shown = validation_losses(folder)
+    checkpoints = [read_checkpoint(checkpoint_path(folder, step)) for step in (2, 4)]
+    for found, checkpoint in zip(shown, checkpoints, strict=True):
+        config = options(tmp_path / "tried", "files.init_from=given")
+        training = Training(config, ingredients(initial=checkpoint))
+        clips = others.load(range(3))
+        draws = draw(config.noise, seed=SEED, numbers=range(3), shape=clips.latents.shape[1:])
+        with torch.no_grad():
+            assert found == pytest.approx(training.loss(clips, draws).mean().item(), rel=1e-5)
 
 
 def test_accumulation_gives_the_loss_of_the_whole_batch(tmp_path):

@@ -45,21 +45,22 @@ def facts() -> ClipFacts:
 
 
 class RandomClips:
-    """An endless source that repeats `num_clips` clips."""
+    """An endless source that repeats `num_clips` clips; others with another `first`."""
 
     def __init__(
         self,
         num_clips: int = 4,
         *,
+        first: int = 0,
         with_references: bool = True,
         clip_facts: ClipFacts | None = None,
     ) -> None:
         self.facts = clip_facts or facts()
-        self._num_clips = num_clips
+        self._num_clips, self._first = num_clips, first
         self._with_references = with_references
 
     def load(self, numbers: Sequence[int]) -> Clips:
-        made = [self._make(number % self._num_clips) for number in numbers]
+        made = [self._make(self._first + number % self._num_clips) for number in numbers]
         latents, text, references = (torch.stack(tensors) for tensors in zip(*made, strict=True))
         return Clips(
             latents=latents,

@@ -21,11 +21,12 @@ def main(folder: str, *arguments: str) -> None:
     torch.set_num_threads(1)
     use_comfyui(prepare().comfyui)
     from livephoto_core.training.loop import train
-    from tests.training.tiny_training import ingredients, options
+    from tests.training.tiny_training import RandomClips, ingredients, options
 
     assignments = [argument for argument in arguments if argument != "--resume"]
     config = options(Path(folder), *assignments)
-    train(config, ingredients(), resume="--resume" in arguments)
+    validation = RandomClips(first=4) if config.files.validation else None
+    train(config, ingredients(validation=validation), resume="--resume" in arguments)
 
 
 if __name__ == "__main__":
