@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
+import sys
 import types
 from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -67,7 +67,7 @@ def decode_dataclass(annotation: Any, value: Any, field: str = "") -> Any:
     hints = get_type_hints(annotation)
     prefix = field + "." if field else ""
     if not isinstance(value, dict):
-        raise ValueError(f"{field}: {str(value)[:80]!r} is not an object")
+        raise ValueError(f"{field or 'it'}: {str(value)[:80]!r} is not an object")
     for name in hints.keys() ^ value.keys():
         problem = "is missing" if name in hints else "is unknown"
         raise ValueError(f"{prefix}{name[:80]}: {problem}")
@@ -162,7 +162,7 @@ def _decode(annotation: Any, value: Any, field: str) -> Any:
     if origin is Literal:
         fits = isinstance(value, str) and value in args
     elif annotation is float:
-        fits = type(value) in (int, float) and math.isfinite(value)
+        fits = type(value) in (int, float) and abs(value) <= sys.float_info.max
     elif annotation is int:
         fits = type(value) is int and 0 <= value <= MAX_INTEGER
     else:

@@ -29,7 +29,7 @@ from torch import Tensor
 from ..models.input_conditioning import assemble_channels, check_intensity
 from .compatibility import (
     ATTACHMENT,
-    check_caches,
+    check_cache_in_windows,
     check_frame_count,
     check_latent_size,
     check_model,
@@ -162,16 +162,19 @@ def _run_opener(
         model, num_frames = guider.model_patcher, noise.shape[0]
         check_prediction(model)
         check_one_gpu(model, livephoto)
-        check_caches(guider.model_options)
         check_not_compiled(model, guider.model_options)
         windows = guider.model_options.get("context_handler")
         if windows is None or num_frames < 2:
             check_frame_count(config, num_frames, in_window=False)
         check_latent_size(tuple(noise.shape), reference, config)
+        is_index_list = isinstance(windows, IndexListContextHandler)
+        in_windows = is_index_list and num_frames > windows.context_length
+        if in_windows:
+            check_cache_in_windows(guider.model_options)
         for name, entries in guider.conds.items():
             check_text_width(name, entries, config.layout.context_dim)
             check_text_frames(name, entries, num_frames)
-            if isinstance(windows, IndexListContextHandler) and num_frames > windows.context_length:
+            if in_windows:
                 check_no_control_per_frame(name, entries)
         run = Run(parts=livephoto.parts, patch_tokens=reference.patch_tokens, num_frames=num_frames)
         if config.input_conditioning is not None:

@@ -62,9 +62,9 @@ def check_base_model(model: ModelPatcher) -> None:
 def check_prediction(model: ModelPatcher) -> None:
     """Raises ValueError unless `model` predicts noise, whichever node said so last."""
     sampling = model.get_model_object("model_sampling")
-    if not isinstance(sampling, comfy.model_sampling.EPS) or isinstance(
-        sampling, comfy.model_sampling.V_PREDICTION
-    ):
+    # ComfyUI derives other predictions from EPS.
+    others = comfy.model_sampling.V_PREDICTION, comfy.model_sampling.X0
+    if not isinstance(sampling, comfy.model_sampling.EPS) or isinstance(sampling, others):
         remedy = _LOAD_SD15
         if "model_sampling" in model.object_patches:
             remedy = "Set the node that changed its sampling to eps, or remove it."
@@ -76,14 +76,14 @@ def check_prediction(model: ModelPatcher) -> None:
         )
 
 
-def check_caches(model_options: dict[str, Any]) -> None:
-    """Raises ValueError for EasyCache with context windows.
+def check_cache_in_windows(model_options: dict[str, Any]) -> None:
+    """Raises ValueError for EasyCache.
 
     It keeps one input and one output for each conditioning, and would compare a window with the one
     before it.
     """
     cache = model_options["transformer_options"].get("easycache")
-    if getattr(cache, "name", None) == "EasyCache" and "context_handler" in model_options:
+    if getattr(cache, "name", None) == "EasyCache":
         raise ValueError(
             "model: EasyCache does not go with Context Windows: it takes all windows for one. Take "
             "LazyCache, which looks at the whole video, or remove one of the two."

@@ -66,7 +66,7 @@ def _load(folder: Path, kind: str) -> tuple[Any, Any]:
         raise ValueError(
             f"--{kind}: {folder} cannot be loaded ({error}). It must hold {CONFIG_FILE}, "
             "preprocessor_config.json and model.safetensors. Where it has pytorch_model.bin alone, "
-            "load it with transformers and save it again with save_pretrained."
+            "load it with transformers and save it into the same folder with save_pretrained."
         ) from error
     return model, processor
 

@@ -105,12 +105,21 @@ class ShapesClips:
         base: The base model.
         text_encoder: Of the base model, see `comfyui.demo_text.CaptionEncoder`.
         seed: Of the order and the wordings.
+        option: That names the folder, for errors.
     Raises:
         ValueError: If the folder holds no complete set of clips for this base model.
     """
 
-    def __init__(self, folder: Path, base: BaseModelFile, text_encoder: Any, *, seed: int) -> None:
-        config, description = base.config, _read_facts(folder, base)
+    def __init__(
+        self,
+        folder: Path,
+        base: BaseModelFile,
+        text_encoder: Any,
+        *,
+        seed: int,
+        option: str = "files.data",
+    ) -> None:
+        config, description = base.config, _read_facts(folder, base, option)
         encoded = open_encoded(folder, _ARRAYS)
         self._latents, self._ssim, self._first_frames = (encoded[name] for name in _ARRAYS)
         self._stream_seed = description["seed"]
@@ -191,22 +200,22 @@ def _encode(autoencoder: Any, part: tuple[Tensor, list[float]]) -> dict[str, np.
     }
 
 
-def _read_facts(folder: Path, base: BaseModelFile) -> dict[str, Any]:
+def _read_facts(folder: Path, base: BaseModelFile, option: str) -> dict[str, Any]:
     path = folder / FACTS_FILE
     if not path.is_file():
         raise ValueError(
-            f"files.data: {folder} has no {FACTS_FILE}. Make the clips with "
+            f"{option}: {folder} has no {FACTS_FILE}. Make the clips with "
             "`python -m livephoto_core.shapes clips`, or let it finish."
         )
     facts = json.loads(path.read_text())
     if facts["autoencoder"] != encoder_digest(base.part("autoencoder")):
         raise ValueError(
-            f"files.data: the clips of {folder} were encoded by another autoencoder than that of "
+            f"{option}: the clips of {folder} were encoded by another autoencoder than that of "
             "files.base. Make the clips with that base model."
         )
     if facts.get("world") != world_digest() or facts.get("arrays") != list(_ARRAYS):
         raise ValueError(
-            f"files.data: the clips of {folder} were made by another version of the pack, which "
+            f"{option}: the clips of {folder} were made by another version of the pack, which "
             "draws or keeps them otherwise. Make them anew with `python -m livephoto_core.shapes "
             "clips`."
         )

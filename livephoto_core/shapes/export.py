@@ -93,7 +93,8 @@ def training_record(training: Path, num_steps: int) -> dict[str, object]:
         ValueError: If the folder holds no training, or its log does not reach the step.
     """
     config = read_options(training)
-    lines = [line for line in read_log(training) if line["step"] <= num_steps]
+    # A line of the validation tells of no steps.
+    lines = [it for it in read_log(training) if it["step"] <= num_steps and "clips_per_step" in it]
     if not lines:
         raise ValueError(
             f"--training: {training / LOG_FILE} has no line up to step {num_steps}, which "

@@ -44,7 +44,7 @@ def from_files(config: TrainingConfig, *, resume: bool = False) -> Ingredients:
     assert files.data and files.base, "checked by TrainingConfig.check_files"
     open_world = _shapes_world if is_base_model(files.base) else _prepared_videos
     model, vae, encoder, open_clips = open_world(config, base=files.base)
-    clips = open_clips(files.data, config.run.seed)
+    clips = open_clips(files.data, config.run.seed, "files.data")
     _log.info("%d clips in %s.", clips.num_clips, files.data)
     return Ingredients(
         model=model,
@@ -61,12 +61,14 @@ def from_files(config: TrainingConfig, *, resume: bool = False) -> Ingredients:
         )
         if config.run.sample_every
         else None,
-        validation=open_clips(files.validation, SEED) if files.validation else None,
+        validation=open_clips(files.validation, SEED, "files.validation")
+        if files.validation
+        else None,
     )
 
 
-OpenClips = Callable[[str, int], PreparedClips | ShapesClips]
-"""Of a folder, in the order of a seed."""
+OpenClips = Callable[[str, int, str], PreparedClips | ShapesClips]
+"""Of a folder, in the order of a seed; last the option that names the folder."""
 
 
 def _prepared_videos(
@@ -75,8 +77,9 @@ def _prepared_videos(
     """MODEL, VAE, content encoder and clips for a training on SD-1.5."""
     base_sha256 = file_sha256(Path(base))
 
-    def open_clips(folder: str, seed: int) -> PreparedClips:
-        clips = PreparedClips(folder, seed=seed, with_references=config.parts.content_encoder)
+    def open_clips(folder: str, seed: int, option: str) -> PreparedClips:
+        with_references = config.parts.content_encoder
+        clips = PreparedClips(folder, seed=seed, with_references=with_references, option=option)
         if base_sha256 != clips.base_sha256:
             _log.warning(
                 "%s was encoded with another checkpoint than %s. That is right only if they have "
@@ -102,8 +105,8 @@ def _shapes_world(
     file = open_base_model(base)
     text_encoder = CaptionEncoder(file.config, file.part("text_encoder"))
 
-    def open_clips(folder: str, seed: int) -> ShapesClips:
-        return ShapesClips(Path(folder), file, text_encoder, seed=seed)
+    def open_clips(folder: str, seed: int, option: str) -> ShapesClips:
+        return ShapesClips(Path(folder), file, text_encoder, seed=seed, option=option)
 
     [module] = content_encoder.patcher.model
     encoder = (content_encoder.name, module) if config.parts.content_encoder else None

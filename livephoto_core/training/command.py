@@ -82,6 +82,8 @@ def _advice_on_memory(config: TrainingConfig, error: torch.OutOfMemoryError) -> 
         )
     if not run.recompute:
         less.append("--set run.recompute=true")
+    if not run.bf16 and torch.cuda.is_bf16_supported(including_emulation=False):
+        less.append("--set run.bf16=true")
     first = str(error).partition(". ")[0]
     return f"The GPU's memory does not suffice: {first}. " + (
         f"Give {' or '.join(less)}." if less else "Nothing takes less than these options."

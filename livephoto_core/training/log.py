@@ -56,28 +56,10 @@ class Meter:
         return torch.stack(self._norms).mean()
 
 
-class Pace:
-    """Says once how long the training will take, after its second step: the first warms up.
-
-    Args:
-        step: Steps done.
-    """
-
-    def __init__(self, step: int) -> None:
-        self._first, self._since = step, 0.0
-
-    def tell(self, step: int, num_steps: int) -> None:
-        """Takes note of a step that has ended, of `num_steps`."""
-        now = time.perf_counter()
-        if step == self._first + 2:
-            seconds = now - self._since
-            _log.info(
-                "%.2g s a step: %.2g hours until run.steps=%d, without samples.",
-                seconds,
-                seconds * (num_steps - step) / 3600,
-                num_steps,
-            )
-        self._since = now
+def tell_pace(seconds: float, steps_left: int) -> None:
+    """Says how long the training will take, going by the seconds that a step took."""
+    hours = seconds * steps_left / 3600
+    _log.info("%.2g s a step: %.2g hours for the %d that are left.", seconds, hours, steps_left)
 
 
 class TrainingLog:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +21,7 @@ from ..models.livephoto import LivePhoto
 from .config import TrainingConfig, write_options
 from .data import Clips, Numbers, prefetch
 from .ingredients import Ingredients, Snapshot, make_parts
-from .log import Meter, Pace, TrainingLog
+from .log import Meter, TrainingLog, tell_pace
 from .loss import ClipLoss, Draws, draw
 from .optimiser import make_optimiser, set_learning_rate, update_ema
 from .parts import freeze, trainable
@@ -99,18 +101,21 @@ class Training:
     def _run(self, asked: StopRequest) -> None:
         options = self.config.run
         batches = prefetch(self.clips, self._numbers(), num_threads=options.num_threads)
-        meter, pace = Meter(), Pace(self.progress.step)
+        meter, first = Meter(), self.progress.step
+        self._make_up_for_the_checkpoint()
         with contextlib.closing(batches):
             while self.progress.step < options.steps:
+                started = time.perf_counter()
                 self._step(batches, meter)
                 step = self.progress.step
-                pace.tell(step, options.steps)
+                if step == first + 2:  # the first one warms up
+                    tell_pace(time.perf_counter() - started, options.steps - step)
                 if step % options.log_every == 0:
                     self._write_log(meter)
                     meter = Meter()
                 if step % options.save_every == 0 or step == options.steps:
+                    self._validate(asked)
                     self.save()
-                    self._validate()
                 if options.sample_every and step % options.sample_every == 0:
                     self._sample(asked)
                 if step < options.steps and self._is_anyone(asked):
@@ -126,8 +131,18 @@ class Training:
         if self.accelerator.is_main_process:
             folder, progress, parts, ema = self.folder, self.progress, self.parts, self.ema
             save_state(folder, progress, parts=parts, ema=ema, optimiser=self._optimiser)
-            keep = self.config.run.keep_checkpoints
-            save_checkpoint(folder, progress.step, parts=parts, ema=ema, keep=keep)
+            self._save_checkpoint()
+        self.accelerator.wait_for_everyone()
+
+    def _save_checkpoint(self) -> None:
+        step, keep = self.progress.step, self.config.run.keep_checkpoints
+        save_checkpoint(self.folder, step, parts=self.parts, ema=self.ema, keep=keep)
+
+    def _make_up_for_the_checkpoint(self) -> None:
+        """Writes that of the state a training goes on from, if it ended between the two."""
+        is_written = checkpoint_path(self.folder, self.progress.step).is_file()
+        if self.progress.step and not is_written and self.accelerator.is_main_process:
+            self._save_checkpoint()
         self.accelerator.wait_for_everyone()
 
     def close(self) -> None:
@@ -176,9 +191,10 @@ class Training:
         options, parameters = self.config.run, self.parts.state_dict().values()
         checkpoint = 4 * sum(tensor.numel() for tensor in parameters)
         state = checkpoint + 3 * 4 * sum(tensor.numel() for tensor in self.trained.values())
-        # While a file is replaced there are two of it.
-        num_checkpoints = options.keep_checkpoints or options.steps // options.save_every
-        needed = 2 * state + (num_checkpoints + 1) * checkpoint
+        saves = math.ceil(options.steps / options.save_every)
+        num_checkpoints = min(options.keep_checkpoints or saves, saves)
+        # While it is replaced there are two states.
+        needed = num_checkpoints * checkpoint + state * min(saves, 2)
         if (free := shutil.disk_usage(self.folder).free) < needed:
             _log.warning(
                 "files.output: %s has %.3g GB left, this training fills up to %.3g GB. Make room, "
@@ -275,8 +291,9 @@ class Training:
             figures["text_sensitivity"] = self.loss.text_sensitivity(*self._batch)
         self._log.write(step, figures)
 
-    def _validate(self) -> None:
-        if self._validation is None:
+    def _validate(self, asked: StopRequest) -> None:
+        """Before the state is saved: what is killed in between does it again."""
+        if self._validation is None or self._is_anyone(asked):
             return
         with with_weights(self.trained, self.ema):
             loss = validation_loss(self.loss, self._validation, self.config, self.accelerator)

@@ -94,18 +94,26 @@ class PreparedClips:
         folder: Holds `dataset.json`, `empty_text.npy` and the shards.
         seed: Of the order.
         with_references: Whether to read the first frames, for the content encoder.
+        option: That names the folder, for errors.
     Attributes:
         base_sha256: Of the checkpoint that encoded them.
     Raises:
         ValueError: If the folder holds no complete data set; the message names the file.
     """
 
-    def __init__(self, folder: str | Path, *, seed: int, with_references: bool) -> None:
-        self._folder = Path(folder)
-        description = _read_description(self._folder)
-        self.facts = _facts(self._folder, description)
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        seed: int,
+        with_references: bool,
+        option: str = "files.data",
+    ) -> None:
+        self._folder, self._option = Path(folder), option
+        description = _read_description(self._folder, option)
+        self.facts = _facts(self._folder, description, option)
         self.base_sha256: str | None = description.get("base_checkpoint", {}).get("sha256")
-        self._shards = _shards(self._folder, description)
+        self._shards = _shards(self._folder, description, option)
         self._order = ShuffledOrder([shard.num_clips for shard in self._shards], seed)
         self._with_references = with_references
         self._index = lru_cache(_KEPT_INDEXES)(index_shard)
@@ -147,8 +155,8 @@ class PreparedClips:
                 message = str(error)
                 self._note(place, message)
         raise ValueError(
-            f"files.data: nearly all clips of {self._folder} that were tried are damaged, such as "
-            f"{message}"
+            f"{self._option}: nearly all clips of {self._folder} that were tried are damaged, such "
+            f"as {message}"
         )
 
     def _note(self, place: tuple[int, int], message: str) -> None:
@@ -159,8 +167,8 @@ class PreparedClips:
         self._damaged.add(place)
         if len(self._damaged) > max(_DAMAGED_CLIPS, _DAMAGED_SHARE * self.num_clips):
             raise ValueError(
-                f"files.data: {len(self._damaged)} clips of {self._folder} are damaged, too many "
-                f"to leave out. The last: {message}"
+                f"{self._option}: {len(self._damaged)} clips of {self._folder} are damaged, too "
+                f"many to leave out. The last: {message}"
             )
 
     def _sample_at(self, shard_index: int, place: int) -> dict[str, Any]:
@@ -190,27 +198,27 @@ class PreparedClips:
             raise ValueError(f"an SSIM of {ssim}")
 
 
-def _read_description(folder: Path) -> dict[str, Any]:
+def _read_description(folder: Path, option: str) -> dict[str, Any]:
     path = folder / FACTS_FILE
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ValueError(
-            f"files.data: {folder} has no {FACTS_FILE}, so its preparation has not finished. Give "
+            f"{option}: {folder} has no {FACTS_FILE}, so its preparation has not finished. Give "
             "the folder that `python -m livephoto_core.training prepare` wrote, or let it finish."
         ) from error
     except ValueError as error:
-        raise ValueError(f"files.data: {path} is damaged ({error}). {_PREPARE}") from error
+        raise ValueError(f"{option}: {path} is damaged ({error}). {_PREPARE}") from error
     version = description.get("format_version") if isinstance(description, dict) else None
     if version != FORMAT_VERSION:
         raise ValueError(
-            f"files.data: {path} has format {version}, this version reads {FORMAT_VERSION}. "
+            f"{option}: {path} has format {version}, this version reads {FORMAT_VERSION}. "
             f"{_PREPARE}"
         )
     return description
 
 
-def _facts(folder: Path, description: dict[str, Any]) -> ClipFacts:
+def _facts(folder: Path, description: dict[str, Any], option: str) -> ClipFacts:
     try:
         width, height = description["size_px"]
         empty_text = array_of((folder / EMPTY_TEXT_FILE).read_bytes())
@@ -224,15 +232,15 @@ def _facts(folder: Path, description: dict[str, Any]) -> ClipFacts:
         )
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise ValueError(
-            f"files.data: {folder} is not a complete data set ({error!r}). {_PREPARE}"
+            f"{option}: {folder} is not a complete data set ({error!r}). {_PREPARE}"
         ) from error
 
 
-def _shards(folder: Path, description: dict[str, Any]) -> list[Shard]:
+def _shards(folder: Path, description: dict[str, Any], option: str) -> list[Shard]:
     entries = description.get("shards") or []
     shards = [Shard(folder / entry["name"], int(entry["num_clips"])) for entry in entries]
     missing = [shard.path.name for shard in shards if not shard.path.is_file()]
     if missing or not sum(shard.num_clips for shard in shards):
         what = f"lacks {len(missing)} shards, such as {missing[0]}" if missing else "has no clips"
-        raise ValueError(f"files.data: {folder} {what}. {_PREPARE}")
+        raise ValueError(f"{option}: {folder} {what}. {_PREPARE}")
     return shards

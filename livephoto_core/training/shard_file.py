@@ -134,7 +134,7 @@ def _from_storage(path: Path, read: Callable[[], T]) -> T:
         return read()
     except OSError as error:
         raise OSError(
-            f"files.data: the storage of {path} cannot be read ({error}). Once it can, --resume "
+            f"the storage of {path} cannot be read ({error}). Once it can, --resume "
             "goes on from the last saved step."
         ) from error
 

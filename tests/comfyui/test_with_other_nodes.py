@@ -211,10 +211,12 @@ def test_easycache_that_would_take_all_windows_for_one_is_refused(model):
         sample(cached, frames=12, steps=4)
     lazy = LazyCacheNode.execute(applied, 0.9, 0.1, 0.95, False)[0]
     assert torch.isfinite(sample(lazy, frames=12, steps=4)).all()
+    assert torch.isfinite(sample(cached, frames=6, steps=4)).all(), "one window is no window"
 
 
-def test_prediction_of_another_kind_set_behind_is_refused(model):
-    behind = ModelSamplingDiscrete().patch(apply(model), "v_prediction", False)[0]
+@pytest.mark.parametrize("kind", ["v_prediction", "x0", "img_to_img"])
+def test_prediction_of_another_kind_set_behind_is_refused(model, kind):
+    behind = ModelSamplingDiscrete().patch(apply(model), kind, False)[0]
     with pytest.raises(ValueError, match="does not predict noise.*Set the node"):
         sample(behind)
 

@@ -107,6 +107,7 @@ def test_more_processes_than_gpus_are_refused_before_the_files_are_opened(monkey
         ((), "--set run.batch_size=2 --set run.accumulation=2 (as many clips a step) or --set"),
         (("run.batch_size=9", "run.recompute=true"), "run.batch_size=3 --set run.accumulation=3 "),
         (("run.batch_size=1", "run.recompute=true"), "Nothing takes less"),
+        (("run.batch_size=1", "run.recompute=true", "run.bf16=false"), "Give --set run.bf16=true."),
     ],
 )
 def test_memory_that_does_not_suffice_says_what_takes_less(settings, advice, monkeypatch, tmp_path):
@@ -114,6 +115,7 @@ def test_memory_that_does_not_suffice_says_what_takes_less(settings, advice, mon
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has …")
 
     monkeypatch.setattr(assembly, "from_files", fail)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     monkeypatch.setattr(standalone, "use_comfyui", lambda *_arguments, **_options: None)
     sets = [word for setting in settings for word in ("--set", setting)]
     files = "--base", str(BASE_MODEL_PATH), "--data", str(tmp_path), "--output", str(tmp_path / "r")

@@ -284,6 +284,6 @@ def test_storage_that_fails_is_not_taken_for_damage(tmp_path, monkeypatch, caplo
     folder = write_data_set(tmp_path / "data", (5,))
     source = PreparedClips(folder, seed=0, with_references=False)
     failing_storage(monkeypatch, times=4)
-    with pytest.raises(OSError, match=r"files.data: the storage of .* cannot be read .*--resume"):
+    with pytest.raises(OSError, match=r"the storage of .* cannot be read .*--resume"):
         source.load([0])
     assert "Delete" not in caplog.text

@@ -36,9 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     per_shard, per_batch = PreparationConfig.clips_per_shard, PreparationConfig.clips_per_batch
     add("--clips-per-shard", type=int, default=per_shard, help="a stop loses fewer (%(default)s)")
     add("--clips-per-batch", type=int, default=per_batch, help="encoded together (%(default)s)")
-    limit = PreparationConfig.max_unreachable
-    about = "end if more entries in a row are missing or unreadable; 0: never (%(default)s)"
-    add("--max-unreachable", type=int, default=limit, metavar="N", help=about)
+    about = "end if more in a row are missing or unreadable (a tenth, 20 to 1000); 0: never"
+    add("--max-unreachable", type=int, metavar="N", help=about)
     add("--workers", type=int, default=_num_workers(), help="that decode (%(default)s)")
 
 

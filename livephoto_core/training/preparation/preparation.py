@@ -42,7 +42,7 @@ class PreparationConfig:
         clips_per_batch: Clips that the VAE encodes at once.
         num_workers: Processes that decode.
         max_unreachable: Entries in a row whose files may be missing or unreadable; more end the
-            run. 0 for any number.
+            run. 0 for any number; by default a tenth of the part, from 20 to 1000.
     """
 
     sources: SourceConfig
@@ -51,7 +51,7 @@ class PreparationConfig:
     clips_per_shard: int = 1000
     clips_per_batch: int = 1
     num_workers: int = 2
-    max_unreachable: int = 1000
+    max_unreachable: int | None = None
 
     def __post_init__(self) -> None:
         counts = {
@@ -62,7 +62,7 @@ class PreparationConfig:
         for option, value in counts.items():
             if value < 1:
                 raise ValueError(f"{option} must be at least 1, got {value}.")
-        if self.max_unreachable < 0:
+        if self.max_unreachable is not None and self.max_unreachable < 0:
             raise ValueError(f"--max-unreachable must be 0 or more, got {self.max_unreachable}.")
         if self.output.exists() and not self.output.is_dir():
             raise ValueError(f"--output: {self.output} is a file; give a folder.")
@@ -159,7 +159,7 @@ def _prepare_part(config: PreparationConfig, encoder: ClipEncoder, part: PartPro
         pool = stack.enter_context(WorkerPool(config.num_workers, config.clips))
         sources = iterate_sources(config.sources)
         bar.update(_skip(sources, last))
-        watch = _OutageWatch(config.max_unreachable)
+        watch = _OutageWatch(_max_unreachable(config, num_videos))
         for source, outcome in pool.map(sources):
             watch.look_at(source, outcome)
             writer.take(source, outcome)
@@ -168,6 +168,12 @@ def _prepare_part(config: PreparationConfig, encoder: ClipEncoder, part: PartPro
         writer.finish()
     counts = {"num_videos": num_videos, "num_rejected": rejected.count}
     part.complete(**counts, num_shards=writer.num_shards)
+
+
+def _max_unreachable(config: PreparationConfig, num_videos: int) -> int:
+    if config.max_unreachable is not None:
+        return config.max_unreachable
+    return min(max(num_videos // 10, 20), 1000)
 
 
 class _OutageWatch:
