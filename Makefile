@@ -32,6 +32,6 @@ comfyui:
 demo:
 	$(PYTHON) -m harness demo $(ARGS)
 
-# The shipped model's figures, 17 minutes on two cores with ARGS=--bf16: make evaluate ARGS='--motion 32 --level 16'
+# The shipped model's figures, 10 minutes on two cores with ARGS=--bf16: make evaluate ARGS='--motion 32 --level 16'
 evaluate:
 	$(PYTHON) -m harness module livephoto_core.shapes evaluate $(ARGS)

@@ -62,7 +62,7 @@ class EvaluationOptions:
     base: Path
     livephoto: Path
     counts: dict[Kind, int]
-    num_steps: int = 24
+    num_steps: int = 20
     cfg: float = 1.5
     sampler: str = "lcm"
     prior: tuple[float, float] | None = None

@@ -39,6 +39,17 @@ class Clips:
     ssim: tuple[float, ...]
     captions: tuple[str, ...]
 
+    def at(self, indices: Tensor) -> Clips:
+        """Some of the clips, (n) integers."""
+        places = indices.tolist()
+        return Clips(
+            self.latents[indices],
+            self.text[indices],
+            None if self.references is None else self.references[indices],
+            tuple(self.ssim[place] for place in places),
+            tuple(self.captions[place] for place in places),
+        )
+
     def to(self, device: torch.device) -> Clips:
         """The same clips on another device."""
         references = None if self.references is None else self.references.to(device)

@@ -4,6 +4,10 @@ A clip's loss is ‖ε̂ − ε‖² / ᾱᵏ, with k = `noise.weight_exponent`.
 et al., 2020, eq. 14), which the paper takes. At k = 1 it is ‖v̂ − v‖², v = √ᾱ·ε − √(1−ᾱ)·x
 (Salimans & Ho, 2022, section 4). In terms of the clip itself the usual loss is ‖x̂ − x‖² · SNR: it
 hardly asks for the clip at high noise, where its motion is decided.
+
+With `noise.rollout_share` some clips are noised not from themselves but from what the network makes
+of them at a higher noise, as a sampler does, and the network shall still find the clip (scheduled
+sampling; Bengio et al., 2015). It learns to mend its own errors; else it only sees true clips.
 """
 
 from __future__ import annotations
@@ -30,6 +34,13 @@ if TYPE_CHECKING:
     from ..comfyui.training_unet import TrainingUNet
 
 
+_ROLLOUT_LOWEST = 150
+"""Below, errors of a prediction would count many times in terms of noise."""
+
+_ROLLOUT_GAP = 40, 400
+"""Timesteps between a prediction and the noise it gets: from a small step of a sampler on."""
+
+
 @dataclass(frozen=True)
 class NoiseOptions:
     """How noise is added and text dropped.
@@ -43,6 +54,8 @@ class NoiseOptions:
         text_drop: Share of clips that are trained with the empty text, 0 to 1.
         schedule: Noise schedule; none takes that of `files.init_from`, else Stable Diffusion's.
         weight_exponent: How much more high noise counts, 0 (as in the paper) to 1; see this module.
+        rollout_share: Share of clips that are noised from the network's own prediction of them, 0
+            (as in the paper) to 1; see this module. Takes a pass more through the network for each.
     """
 
     timestep_low: int = 0
@@ -51,6 +64,7 @@ class NoiseOptions:
     text_drop: float = 0.5
     schedule: NoiseSchedule | None = None
     weight_exponent: float = 0.0
+    rollout_share: float = 0.0
 
     def check(self) -> None:
         """Raises ValueError naming the option that is out of range."""
@@ -63,12 +77,24 @@ class NoiseOptions:
             raise ValueError(
                 f"noise.timestep_power must be above 0 and at most 100, got {self.timestep_power}."
             )
-        if not 0 <= self.text_drop <= 1:
-            raise ValueError(f"noise.text_drop must be from 0 to 1, got {self.text_drop}.")
-        if not 0 <= self.weight_exponent <= 1:
-            raise ValueError(
-                f"noise.weight_exponent must be from 0 to 1, got {self.weight_exponent}."
-            )
+        for name in ("text_drop", "weight_exponent", "rollout_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"noise.{name} must be from 0 to 1, got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Rollout:
+    """From where the network predicts some clips of a batch, to be noised from that.
+
+    Args:
+        clips: Which ones, (n), integers, rising.
+        noise: (n f c h w).
+        timesteps: Above those that they are noised to, (n), integers.
+    """
+
+    clips: Tensor
+    noise: Tensor
+    timesteps: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,15 +105,22 @@ class Draws:
         noise: ε, (b f c h w).
         timesteps: (b), integers.
         is_dropped: Whether the clip gets the empty text, (b), bool.
+        rollout: For clips that are noised from a prediction of them, if there are any.
     """
 
     noise: Tensor
     timesteps: Tensor
     is_dropped: Tensor
+    rollout: Rollout | None = None
 
     def to(self, device: torch.device) -> Draws:
         """The same draws on another device."""
-        return Draws(self.noise.to(device), self.timesteps.to(device), self.is_dropped.to(device))
+        rollout = self.rollout
+        if rollout is not None:
+            tensors = rollout.clips, rollout.noise, rollout.timesteps
+            rollout = Rollout(*(tensor.to(device) for tensor in tensors))
+        noise, timesteps = self.noise.to(device), self.timesteps.to(device)
+        return Draws(noise, timesteps, self.is_dropped.to(device), rollout)
 
 
 def draw(
@@ -106,8 +139,8 @@ def draw(
     """
     noise = np.empty((len(numbers), *shape), dtype=np.float32)
     heights, chances = np.empty(len(numbers)), np.empty(len(numbers))
-    for index, number in enumerate(numbers):
-        random = np.random.default_rng([seed, number])
+    generators = [np.random.default_rng([seed, number]) for number in numbers]
+    for index, random in enumerate(generators):
         heights[index], chances[index] = random.random(2)
         random.standard_normal(dtype=np.float32, out=noise[index])
     # The inverse of the distribution function xᵖ.
@@ -118,6 +151,27 @@ def draw(
         noise=torch.from_numpy(noise),
         timesteps=torch.from_numpy(timesteps),
         is_dropped=torch.from_numpy(chances < options.text_drop),
+        rollout=_draw_rollout(options, generators, timesteps, shape),
+    )
+
+
+def _draw_rollout(
+    options: NoiseOptions,
+    generators: Sequence[np.random.Generator],
+    timesteps: np.ndarray,
+    shape: Sequence[int],
+) -> Rollout | None:
+    chances = np.array([random.random(2) for random in generators])
+    chosen = (chances[:, 0] < options.rollout_share) & (timesteps >= _ROLLOUT_LOWEST)
+    if not chosen.any():
+        return None
+    clips, (nearest, farthest) = np.flatnonzero(chosen), _ROLLOUT_GAP
+    gaps = nearest + (chances[clips, 1] * (farthest - nearest)).astype(np.int64)
+    noise = [generators[i].standard_normal(shape, dtype=np.float32) for i in clips.tolist()]
+    return Rollout(
+        clips=torch.from_numpy(clips),
+        noise=torch.from_numpy(np.stack(noise)),
+        timesteps=torch.from_numpy(np.minimum(timesteps[clips] + gaps, NUM_TIMESTEPS - 1)),
     )
 
 
@@ -157,24 +211,55 @@ class ClipLoss(nn.Module):
     def forward(self, clips: Clips, draws: Draws) -> Tensor:
         """Weighted mean squared error of each clip, (b), float32."""
         text = self._with_dropped_text(clips.text, draws.is_dropped)
-        predicted = self.predict(clips, draws, text)
-        error = (predicted - draws.noise).square().mean(dim=(1, 2, 3, 4))
-        return error / self.alphas_cumprod[draws.timesteps].float() ** self.weight_exponent
+        alphas = self.alphas_cumprod[draws.timesteps]
+        target = draws.noise
+        start = None
+        if draws.rollout is not None:
+            start = self._rolled_out(clips, draws, draws.rollout, text)
+            # The noise that leads from what the network sees back to the clip.
+            ratio = (alphas / (1 - alphas)).sqrt().float().view(-1, 1, 1, 1, 1)
+            target = target + ratio * (start - clips.latents)
+        predicted = self.predict(clips, draws, text, start=start)
+        error = (predicted - target).square().mean(dim=(1, 2, 3, 4))
+        return error / alphas.float() ** self.weight_exponent
 
-    def predict(self, clips: Clips, draws: Draws, text: Tensor) -> Tensor:
-        """The noise that the network sees in clips, given text (b n d); (b f c h w), float32."""
+    def predict(
+        self, clips: Clips, draws: Draws, text: Tensor, *, start: Tensor | None = None
+    ) -> Tensor:
+        """The noise that the network sees in clips, (b f c h w), float32.
+
+        Args:
+            clips: The clips.
+            draws: Noise and timesteps.
+            text: Tokens, (b n d).
+            start: What the noise is added to, (b f c h w); by default the clips.
+        """
+        noisy = self._noisy(clips.latents if start is None else start, draws)
         device = clips.latents.device
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
             parts, num_frames = self.unet.parts, clips.latents.shape[1]
             if parts.text_reweighting is not None:
                 text = apply_weights(text, parts.text_reweighting(text, num_frames))
             return self.unet(
-                self._noisy(clips, draws),
+                noisy,
                 draws.timesteps,
                 text,
                 self._channels(clips),
                 patch_tokens(self.encoder, clips),
             )
+
+    @torch.no_grad()
+    def _rolled_out(self, clips: Clips, draws: Draws, rollout: Rollout, text: Tensor) -> Tensor:
+        """The clips, (b f c h w), some of them as the network predicts them at a higher noise."""
+        chosen = clips.at(rollout.clips)
+        higher = Draws(rollout.noise, rollout.timesteps, draws.is_dropped[rollout.clips])
+        noise = self.predict(chosen, higher, text[rollout.clips])
+        alphas = self.alphas_cumprod[rollout.timesteps].view(-1, 1, 1, 1, 1)
+        # The signal is what is left of the noisy latents without the noise.
+        seen = self._noisy(chosen.latents, higher) - (1 - alphas).sqrt().float() * noise
+        start = clips.latents.clone()
+        start[rollout.clips] = seen / alphas.sqrt().float()
+        return start
 
     @torch.no_grad()
     def text_sensitivity(self, clips: Clips, draws: Draws) -> float:
@@ -191,11 +276,11 @@ class ClipLoss(nn.Module):
         change = self.predict(clips, draws, other) - predicted
         return (change.square().mean() / predicted.square().mean()).sqrt().item()
 
-    def _noisy(self, clips: Clips, draws: Draws) -> Tensor:
+    def _noisy(self, latents: Tensor, draws: Draws) -> Tensor:
         # √ᾱ·x + √(1−ᾱ)·ε, the coefficients in float64: near t = 0 fp32 loses 1 − ᾱ.
         alphas = self.alphas_cumprod[draws.timesteps].view(-1, 1, 1, 1, 1)
         signal, noise = alphas.sqrt().float(), (1 - alphas).sqrt().float()
-        return signal * clips.latents + noise * draws.noise
+        return signal * latents + noise * draws.noise
 
     def _channels(self, clips: Clips) -> Tensor | None:
         config = self.unet.parts.config.input_conditioning

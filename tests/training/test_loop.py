@@ -305,7 +305,8 @@ def start_two(folder: Path, *arguments: str) -> list[subprocess.Popen]:
 
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_two_processes_give_the_loss_of_one(accumulation, tmp_path):
-    common = "run.steps=6", "run.save_every=3", "run.validation_clips=5", "files.validation=yes"
+    common = "run.steps=6", "run.save_every=3", "noise.rollout_share=0.5"
+    common += "run.validation_clips=5", "files.validation=yes"
     others = RandomClips(first=4)
     whole = run(tmp_path / "one", *common, "run.batch_size=4", validation=others)
     arguments = *common, f"run.batch_size={2 // accumulation}"

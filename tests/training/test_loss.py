@@ -7,6 +7,7 @@ import torch
 from scipy import stats
 
 from livephoto_core.comfyui.training_unet import TrainingUNet
+from livephoto_core.diffusion.schedules import schedule_alphas_cumprod
 from livephoto_core.models.config import (
     ContentConfig,
     InputConditioningConfig,
@@ -16,7 +17,7 @@ from livephoto_core.models.config import (
 )
 from livephoto_core.models.input_conditioning import assemble_channels
 from livephoto_core.models.livephoto import LivePhoto
-from livephoto_core.training.loss import ClipLoss, Draws, NoiseOptions, draw
+from livephoto_core.training.loss import ClipLoss, Draws, NoiseOptions, Rollout, draw
 from tests.models.random_weights import randomise
 from tests.training.tiny_training import (
     CONTEXT_DIM,
@@ -102,11 +103,67 @@ def test_text_is_dropped_as_often_as_asked(share):
         ({"text_drop": 1.5}, "noise.text_drop"),
         ({"weight_exponent": 1.01}, "noise.weight_exponent"),
         ({"text_drop": float("nan")}, "noise.text_drop"),
+        ({"rollout_share": -0.1}, "noise.rollout_share"),
     ],
 )
 def test_option_out_of_range_is_refused_by_name(changes, name):
     with pytest.raises(ValueError, match=name):
         NoiseOptions(**changes).check()
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_rollouts_start_above_the_timestep_and_are_as_many_as_asked(share):
+    draws = draws_of(NoiseOptions(rollout_share=share))
+    rollout, plain = draws.rollout, draws_of()
+    assert plain.rollout is None
+    for name in ("noise", "timesteps", "is_dropped"):
+        assert torch.equal(getattr(draws, name), getattr(plain, name))
+    below = draws.timesteps[rollout.clips]
+    assert below.min() >= 150 and abs(len(below) / 4000 - 0.85 * share) < 0.03
+    gaps = rollout.timesteps - below
+    assert rollout.timesteps.max() == 999 and gaps.max() <= 400
+    assert gaps[rollout.timesteps < 999].min() >= 40
+    assert stats.kstest(rollout.noise.flatten().numpy(), "norm").pvalue > 0.01
+    part = draw(NoiseOptions(rollout_share=share), seed=5, numbers=range(2000, 4000), shape=(1,))
+    is_later = rollout.clips >= 2000
+    assert torch.equal(part.rollout.clips + 2000, rollout.clips[is_later])
+    assert torch.equal(part.rollout.noise, rollout.noise[is_later])
+
+
+class PerfectUNet(torch.nn.Module):
+    """Knows the clips, and predicts them with an error of its own."""
+
+    def __init__(self, alphas, latents, error):
+        super().__init__()
+        self.parts = random_parts()
+        self.alphas, self.latents, self.error, self.seen = alphas, latents, error, []
+
+    def forward(self, noisy_latents, timesteps, *_):
+        self.seen.append((noisy_latents, timesteps))
+        alphas = self.alphas[timesteps].view(-1, 1, 1, 1, 1).float()
+        latents = self.latents[-len(timesteps) :] + self.error
+        return (noisy_latents - alphas.sqrt() * latents) / (1 - alphas).sqrt()
+
+
+def test_network_that_finds_the_clip_behind_its_own_prediction_has_no_loss():
+    """The last two of three clips are noised from a prediction that errs by a half."""
+    clips, alphas = RandomClips(3).load(range(3)), schedule_alphas_cumprod("scaled_linear")
+    noise = torch.randn(5, *SHAPE, generator=torch.Generator().manual_seed(0))
+    rollout = Rollout(torch.tensor([1, 2]), noise[3:], torch.tensor([700, 999]))
+    draws = Draws(noise[:3], torch.tensor([500, 500, 800]), torch.zeros(3, dtype=bool), rollout)
+    unet = PerfectUNet(alphas, clips.latents, error=0.5)
+    loss = ClipLoss(unet, encoder=tiny_dinov2()[1], facts=facts())
+    losses = loss(clips, draws)
+    # An error e of the clip is one of √(ᾱ/(1−ᾱ))·e of the noise.
+    expected = 0.25 * alphas[draws.timesteps] / (1 - alphas[draws.timesteps])
+    torch.testing.assert_close(losses, expected.float(), rtol=1e-3, atol=1e-5)
+    (_, first), (noisy, second) = unet.seen
+    assert first.tolist() == [700, 999] and second.tolist() == [500, 500, 800]
+    start = clips.latents + torch.tensor([0.0, 0.5, 0.5]).view(-1, 1, 1, 1, 1)
+    kept = alphas[draws.timesteps].view(-1, 1, 1, 1, 1).float()
+    torch.testing.assert_close(
+        noisy, kept.sqrt() * start + (1 - kept).sqrt() * draws.noise, rtol=1e-3, atol=1e-3
+    )
 
 
 class RecordingUNet(torch.nn.Module):
