@@ -89,7 +89,7 @@ class Rollout:
     Args:
         clips: Which ones, (n), integers, rising.
         noise: (n f c h w).
-        timesteps: Above those that they are noised to, (n), integers.
+        timesteps: Above those that they are noised to, at most 999, (n), integers.
     """
 
     clips: Tensor
