@@ -114,7 +114,7 @@ class ComfyUIClient:
             executed=tuple(run.executed),
             num_previews=run.num_previews,
             seconds=time.monotonic() - started,
-            files=tuple(self._files(outputs)),
+            files=tuple(self.files(outputs)),
         )
 
     def interrupt(self) -> None:
@@ -177,7 +177,8 @@ class ComfyUIClient:
         self._post("/queue", {"delete": [prompt_id]})
         self._post("/interrupt", {"prompt_id": prompt_id})
 
-    def _files(self, outputs: dict[str, dict[str, Any]]) -> list[Path]:
+    def files(self, outputs: dict[str, dict[str, Any]]) -> list[Path]:
+        """Return where the files lie that nodes tell of in a run's outputs, by node id."""
         entries = [
             entry
             for output in outputs.values()

@@ -107,8 +107,7 @@ def _find_video(run: WorkflowResult) -> Path:
 def _read_frames(client: ComfyUIClient, run: WorkflowResult) -> Tensor:
     """The frames that the preview node left, (f h w 3)."""
     frames = []
-    for entry in run.outputs[FRAMES_NODE]["images"]:
-        path = client.directories[entry["type"]] / entry["subfolder"] / entry["filename"]
+    for path in client.files({FRAMES_NODE: run.outputs[FRAMES_NODE]}):
         with Image.open(path) as picture:
             frames.append(from_pil(picture.convert("RGB")))
     return torch.stack(frames)

@@ -86,6 +86,5 @@ def traced_text(prompt: DynamicPrompt | None, node_id: str | None, input_name: s
 def _linked_node(
     prompt: DynamicPrompt, node: dict[str, Any], input_name: str
 ) -> dict[str, Any] | None:
-    link = node["inputs"].get(input_name)
-    is_known = is_link(link) and prompt.has_node(link[0])
-    return prompt.get_node(link[0]) if is_known else None
+    sources = _sources(prompt, [node["inputs"].get(input_name)])
+    return prompt.get_node(sources[0]) if sources else None
